@@ -1,0 +1,1 @@
+//! A registry on loopback and a base image made on the spot.
