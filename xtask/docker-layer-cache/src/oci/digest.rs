@@ -43,9 +43,7 @@ impl Digest {
         text.push_str("sha256:");
         for byte in bytes {
             for nibble in [byte >> 4, byte & 15] {
-                text.push(
-                    char::from_digit(u32::from(nibble), 16).expect("a nibble is a hex digit"),
-                );
+                text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
             }
         }
         Self(text)
