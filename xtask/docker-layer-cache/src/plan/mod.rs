@@ -1,1 +1,26 @@
-//! (see ARCHITECTURE.md)
+//! What of the store helps a build: pure.
+//!
+//! ```text
+//! entries of the store ─┐
+//! keys of this build ───┴─▶ choose ─▶ the entries to look at, best first
+//!                                        │ their recorded steps
+//! step digests of this build ─▶ predict ─┴─▶ hit, maybe, run ─▶ restore ─▶ the layers that pay
+//! ```
+//!
+//! A wrong choice costs time and nothing else: the engine decides what is a hit.
+
+mod choice;
+mod recorded_step;
+mod prediction;
+mod layer_chain;
+mod restore;
+mod comparison;
+#[cfg(test)]
+mod tests;
+
+pub use choice::{Candidate, Fit, Wanted, choose};
+pub use comparison::{Disagreement, RealStep, disagreements};
+pub use layer_chain::{LayerChain, Verdict};
+pub use prediction::{Outcome, PredictedStep, predict};
+pub use recorded_step::{RecordedLayer, RecordedStep, layers_of_steps};
+pub use restore::{RestorePlan, RestoreRequest, restore};

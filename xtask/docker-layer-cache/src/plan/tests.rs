@@ -1,0 +1,304 @@
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::*;
+use crate::cache_key::{Certainty, StageDigest, StepDigest};
+use crate::oci::{ChainId, DiffId, Digest};
+
+/// A stage: name, the stage below it, and steps such as `hit 3s 280M`, `maybe …`, `run`; `<0`
+/// takes files from stage 0.
+type StageText<'a> = (&'a str, Option<usize>, &'a [&'a str]);
+
+struct Build {
+    stages: Vec<StageDigest>,
+    recorded: Vec<RecordedStep>,
+}
+
+fn build(stages: &[StageText<'_>]) -> Build {
+    let mut build = Build {
+        stages: Vec::new(),
+        recorded: Vec::new(),
+    };
+    for (index, (name, base, steps)) in stages.iter().enumerate() {
+        let mut stage = StageDigest {
+            index,
+            name: (*name).to_owned(),
+            base: *base,
+            needed: true,
+            digest: Digest::of(name.as_bytes()),
+            steps: Vec::new(),
+        };
+        for (ordinal, text) in (1..).zip(*steps) {
+            let words: Vec<&str> = text.split(' ').collect();
+            let id = |what: &str| Digest::of(format!("{what} {name} {ordinal}").as_bytes());
+            let number = |unit: char| {
+                words
+                    .iter()
+                    .find_map(|word| word.strip_suffix(unit)?.parse::<f64>().ok())
+            };
+            let step = StepDigest {
+                ordinal,
+                place: ordinal,
+                keyword: "RUN".to_owned(),
+                line: ordinal,
+                digest: id("digest"),
+                outline: id("outline"),
+                certainty: match words[0] {
+                    "maybe" => Certainty::Open,
+                    _ => Certainty::Certain,
+                },
+                sources: words
+                    .iter()
+                    .filter_map(|word| word.strip_prefix('<')?.parse().ok())
+                    .collect(),
+            };
+            if words[0] != "run" {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "the numbers of the tables are small"
+                )]
+                let layer = number('M').map(|megabytes| RecordedLayer {
+                    chain_id: ChainId(id("chain")),
+                    blob: id("blob"),
+                    bytes: (megabytes * 1e6) as u64,
+                });
+                let seconds = number('s').unwrap_or_default();
+                build
+                    .recorded
+                    .push(RecordedStep::new(name, &step, seconds, layer));
+            }
+            stage.steps.push(step);
+        }
+        build.stages.push(stage);
+    }
+    build
+}
+
+/// Plans for an engine that imports 40 MB a second, and tells the chains in words.
+fn plan(build: &Build, engine_layers: &BTreeSet<ChainId>, all: bool) -> String {
+    let entries = [build.recorded.as_slice()];
+    let planned = restore(&RestoreRequest {
+        stages: &build.stages,
+        target: build.stages.len() - 1,
+        entries: &entries,
+        engine_layers,
+        import_bytes_per_second: 40e6,
+        overhead_seconds: 0.2,
+        all,
+    });
+    let mut text = String::new();
+    for chain in &planned.chains {
+        let verdict = format!("{:?}", chain.verdict);
+        let steps = format!("{} {}-{}", chain.stage, chain.first, chain.last);
+        write!(text, "{steps} {verdict}; ").expect("a String takes all");
+    }
+    text.trim_end_matches("; ").to_owned()
+}
+
+#[test]
+fn only_what_pays_is_offered() {
+    for (name, stages, expected) in [
+        (
+            "a slow step with a small layer",
+            &[("a", None, &["hit 60s 80M"][..])][..],
+            "a 1-1 Pays",
+        ),
+        (
+            "a cheap step with a big layer",
+            &[("a", None, &["hit 3s 280M"])],
+            "a 1-1 DoesNotPay",
+        ),
+        (
+            "a slow step, then a cheap one with a big layer",
+            &[("a", None, &["hit 60s 80M", "hit 1s 280M"])],
+            "a 1-1 Pays; a 2-2 DoesNotPay",
+        ),
+        (
+            "a slow step above a cheap big one: both or none",
+            &[("a", None, &["hit 1s 280M", "hit 60s 1M"])],
+            "a 1-2 Pays",
+        ),
+        (
+            "the source of a copy that hits is not read",
+            &[
+                ("a", None, &["hit 3s 280M"]),
+                ("b", None, &["hit 1s 10M <0"]),
+            ],
+            "b 1-1 Pays; a 1-1 NotRead",
+        ),
+        (
+            "a cheap copy of an expensive stage is imported for what it spares",
+            &[
+                ("a", None, &["hit 30s 4000M"]),
+                ("b", None, &["hit 0.1s 80M <0"]),
+            ],
+            "b 1-1 Pays; a 1-1 NotRead",
+        ),
+        (
+            "a step that runs needs what it stands on, and the stage that it takes files from",
+            &[
+                ("a", None, &["hit 60s 80M"]),
+                ("b", None, &["hit 60s 80M", "run <0"]),
+            ],
+            "b 1-1 Pays; a 1-1 Pays",
+        ),
+        (
+            "the source of a copy that may hit is compared, so it must be there",
+            &[
+                ("a", None, &["hit 60s 80M", "run"]),
+                ("b", None, &["maybe 60s 80M <0"]),
+            ],
+            "b 1-1 Pays; a 1-1 Pays",
+        ),
+        (
+            "a shared stage below is brought in once",
+            &[
+                ("base", None, &["hit 60s 80M"]),
+                ("a", Some(0), &["run"]),
+                ("b", Some(0), &["run <1"]),
+            ],
+            "base 1-1 Pays",
+        ),
+        (
+            "nothing stands on layers that are left out",
+            &[
+                ("base", None, &["hit 1s 280M"]),
+                ("a", Some(0), &["hit 60s 280M"]),
+                ("b", Some(0), &["run <1"]),
+            ],
+            "base 1-1 DoesNotPay; a 1-1 DoesNotPay",
+        ),
+        (
+            "no layer, no cost",
+            &[("a", None, &["hit 0s"])],
+            "a 1-1 Present",
+        ),
+    ] {
+        let build = build(stages);
+        assert_eq!(plan(&build, &BTreeSet::new(), false), expected, "{name}");
+    }
+}
+
+#[test]
+fn all_is_offered_where_asked() {
+    let build = build(&[("a", None, &["hit 3s 280M", "hit 1s 280M"])]);
+    assert_eq!(plan(&build, &BTreeSet::new(), true), "a 1-2 Forced");
+}
+
+#[test]
+fn layers_that_the_engine_holds_cost_nothing() {
+    let build = build(&[("a", None, &["hit 3s 280M", "hit 1s 10M"])]);
+    let layer = build.recorded[0].layer.as_ref().expect("it has one");
+    let engine_layers = BTreeSet::from([layer.chain_id.clone()]);
+    assert_eq!(plan(&build, &engine_layers, false), "a 1-2 Pays");
+}
+
+#[test]
+fn left_out_blobs_are_named_and_said_in_words() {
+    let build = build(&[("deps", None, &["hit 60s 80M", "hit 3.1s 280M"])]);
+    let entries = [build.recorded.as_slice()];
+    let engine_layers = BTreeSet::new();
+    let planned = restore(&RestoreRequest {
+        stages: &build.stages,
+        target: 0,
+        entries: &entries,
+        engine_layers: &engine_layers,
+        import_bytes_per_second: 40e6,
+        overhead_seconds: 0.0,
+        all: false,
+    });
+    assert_eq!(planned.entries, [0]);
+    let layer = build.recorded[1].layer.as_ref().expect("it has one");
+    assert_eq!(planned.left_out, BTreeSet::from([layer.blob.clone()]));
+    let texts: Vec<String> = planned.chains.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "`deps` step 1: importing 80.0 MB takes about 2.0 s, the steps that it spares took 60.0 s",
+            "`deps` step 2: importing 280.0 MB takes about 7.0 s, the steps that it spares took 3.1 s",
+        ]
+    );
+}
+
+#[test]
+fn the_best_entry_that_knows_a_step_is_taken() {
+    let first = build(&[("a", None, &["hit 60s 1M", "run"])]);
+    let second = build(&[("a", None, &["hit 60s 1M", "hit 60s 1M"])]);
+    let steps = predict(&second.stages, &[&first.recorded, &second.recorded]);
+    let entries: Vec<_> = steps.iter().map(|step| step.entry).collect();
+    assert_eq!(entries, [Some(0), Some(1)]);
+}
+
+#[test]
+fn other_digests_with_the_same_outline_may_hit() {
+    let mut changed = build(&[("a", None, &["hit 1s 1M"])]);
+    changed.stages[0].steps[0].digest = Digest::of(b"other");
+    let outcome = |build: &Build| predict(&build.stages, &[&build.recorded])[0].outcome;
+    assert_eq!(outcome(&changed), Outcome::Maybe);
+    changed.stages[0].steps[0].outline = Digest::of(b"other");
+    assert_eq!(outcome(&changed), Outcome::Run);
+}
+
+#[test]
+fn recorded_steps_keep_their_form() {
+    let build = build(&[("a", None, &["hit 1.5s 1M"])]);
+    let json = serde_json::to_string(&build.recorded).expect("steps are text and numbers");
+    let read: Vec<RecordedStep> = serde_json::from_str(&json).expect("what was written");
+    assert_eq!(read, build.recorded);
+}
+
+#[test]
+fn the_last_layers_of_an_image_are_those_of_its_steps() {
+    let diff_ids: Vec<DiffId> = ["a", "b", "c"]
+        .map(|text| DiffId(Digest::of(text.as_bytes())))
+        .to_vec();
+    let all = ChainId::of_each(&diff_ids);
+    assert_eq!(layers_of_steps(&diff_ids, 2).as_deref(), Some(&all[1..]));
+    assert_eq!(layers_of_steps(&diff_ids, 0).as_deref(), Some(&[][..]));
+    assert_eq!(layers_of_steps(&diff_ids, 4), None);
+}
+
+#[test]
+fn disagreements_are_told_in_words() {
+    let build = build(&[(
+        "a",
+        None,
+        &["hit 60s 1M", "hit 60s 1M", "hit 1s 280M", "run"],
+    )]);
+    let entries = [build.recorded.as_slice()];
+    let engine_layers = BTreeSet::new();
+    let planned = restore(&RestoreRequest {
+        stages: &build.stages,
+        target: 0,
+        entries: &entries,
+        engine_layers: &engine_layers,
+        import_bytes_per_second: 40e6,
+        overhead_seconds: 0.0,
+        all: false,
+    });
+    let real = |hits: [bool; 4]| {
+        let step = |(place, hit)| RealStep {
+            stage: "a",
+            place,
+            hit,
+        };
+        (1..).zip(hits).map(step).collect::<Vec<_>>()
+    };
+    let told = |hits, has_own_cache| -> Vec<String> {
+        disagreements(&planned, &build.stages, &real(hits), has_own_cache)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    };
+    // The third step was left out: that it runs was meant.
+    assert!(told([true, true, false, false], false).is_empty());
+    assert_eq!(
+        told([true, false, false, true], false),
+        [
+            "`a` step 2 (line 2) was predicted to hit, and ran",
+            "`a` step 4 (line 4) was predicted to run, and hit",
+        ]
+    );
+    assert_eq!(told([true, true, true, true], true), [""; 0]);
+}
