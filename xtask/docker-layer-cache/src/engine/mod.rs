@@ -1,1 +1,30 @@
-//! (see ARCHITECTURE.md)
+//! The engine: the only module that runs `docker`.
+//!
+//! ```text
+//! docker info ─▶ Engine ─▶ Strategy ─▶ argv ─▶ docker build ─▶ lines ─▶ steps (hit or run)
+//!                                              docker load ◀── archive
+//!                                              docker save ──▶ archive
+//! ```
+//!
+//! Names from a Dockerfile, a tag or a file are handed over as arguments of their own, with
+//! `--flag=value` where docker takes a flag: no shell parses them, and a leading dash is no flag.
+
+mod argv;
+mod bake;
+mod build;
+mod client;
+mod detect;
+mod error;
+mod image;
+mod progress;
+mod strategy;
+mod transfer;
+
+pub use argv::{BuildArg, BuildRequest, CacheSource, CacheTarget, Output};
+pub use build::{BuildOutcome, Failure};
+pub use client::Docker;
+pub use detect::{Builder, Engine, ImageStore};
+pub use error::{EngineError, EngineErrorKind};
+pub use image::LocalImage;
+pub use progress::{BuildkitProgress, ClassicProgress, Step, StepResult};
+pub use strategy::{Strategy, StrategyError};

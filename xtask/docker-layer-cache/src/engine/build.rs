@@ -1,0 +1,309 @@
+//! Runs a build, passes its output on, and reads its steps.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::oci::Digest;
+
+use super::bake::{bake_argv, bake_json};
+use super::client::not_started;
+use super::{
+    BuildRequest, Builder, BuildkitProgress, ClassicProgress, Docker, EngineError, EngineErrorKind,
+    Step,
+};
+
+/// What came of a build.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BuildOutcome {
+    /// The steps that hit, ran or failed, by stage and place.
+    pub steps: Vec<Step>,
+    /// Image ID at the end of each stage, by index: only the classic builder tells.
+    pub stage_images: Vec<Option<String>>,
+    /// How long it took.
+    pub duration: Duration,
+    /// Why it failed, where it did.
+    pub failure: Option<Failure>,
+}
+
+/// A failed build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Docker's exit code.
+    pub exit_code: u8,
+    /// The builder's own words, which it has printed already.
+    pub errors: Vec<String>,
+}
+
+impl Docker {
+    /// Runs the build of `request`. Each line of its output goes to `print` as it comes, and on
+    /// its way through the reader of steps; `stages` are the stages' names by index.
+    ///
+    /// A build that fails is no error here but an outcome.
+    ///
+    /// # Errors
+    /// Where `docker` cannot be started or its output cannot be read.
+    pub fn build(
+        &self,
+        request: &BuildRequest,
+        builder: &Builder,
+        stages: &[String],
+        print: &mut dyn FnMut(&str),
+    ) -> Result<BuildOutcome, EngineError> {
+        let docker = match builder {
+            Builder::Classic => self.with_env("DOCKER_BUILDKIT", "0"),
+            Builder::EmbeddedBuildkit | Builder::BuildxMissing => {
+                self.with_env("DOCKER_BUILDKIT", "1")
+            }
+            Builder::Buildx { .. } => self.with_env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1"),
+        };
+        docker.run_build(
+            &request.argv(builder),
+            None,
+            *builder == Builder::Classic,
+            stages,
+            print,
+        )
+    }
+
+    /// Runs several builds as one: `BuildKit` does what they share once.
+    ///
+    /// # Errors
+    /// As [`Docker::build`].
+    pub fn build_all(
+        &self,
+        requests: &[BuildRequest],
+        stages: &[String],
+        print: &mut dyn FnMut(&str),
+    ) -> Result<BuildOutcome, EngineError> {
+        let docker = self
+            .with_env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+            // What the targets read is what their builds would read anyway.
+            .with_env("BUILDX_BAKE_ENTITLEMENTS_FS", "0");
+        docker.run_build(
+            &bake_argv(),
+            Some(&bake_json(requests)),
+            false,
+            stages,
+            print,
+        )
+    }
+
+    fn run_build(
+        &self,
+        argv: &[String],
+        stdin: Option<&str>,
+        is_classic: bool,
+        stages: &[String],
+        print: &mut dyn FnMut(&str),
+    ) -> Result<BuildOutcome, EngineError> {
+        let started = Instant::now();
+        let mut child = self
+            .command(argv)?
+            .stdin(if stdin.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(not_started)?;
+        let input = child.stdin.take().zip(stdin);
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let mut buildkit = BuildkitProgress::default();
+        let mut classic = ClassicProgress::default();
+        let mut last_lines: Vec<String> = Vec::new();
+        std::thread::scope(|scope| {
+            let (sender, lines) = mpsc::channel();
+            let other = sender.clone();
+            scope.spawn(move || send_lines(stdout, &sender));
+            scope.spawn(move || send_lines(stderr, &other));
+            if let Some((mut pipe, text)) = input {
+                // A child that does not read it says why itself.
+                scope.spawn(move || pipe.write_all(text.as_bytes()));
+            }
+            for line in lines {
+                if is_classic {
+                    classic.line(&line, started.elapsed().as_secs_f64());
+                } else {
+                    buildkit.line(&line);
+                }
+                print(&line);
+                if last_lines.len() == 20 {
+                    last_lines.remove(0);
+                }
+                last_lines.push(line);
+            }
+        });
+        let status = child
+            .wait()
+            .map_err(|error| EngineError::new(EngineErrorKind::Failed, "docker build", error))?;
+        let failed = !status.success();
+        let (steps, stage_images, errors) = if is_classic {
+            (
+                classic.steps(stages, failed),
+                classic.stage_images(),
+                last_lines,
+            )
+        } else {
+            let errors = if buildkit.errors().is_empty() {
+                last_lines
+            } else {
+                buildkit.errors().to_vec()
+            };
+            (buildkit.steps(stages), Vec::new(), errors)
+        };
+        let exit_code = status
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(1);
+        let failure = failed.then_some(Failure { exit_code, errors });
+        Ok(BuildOutcome {
+            steps,
+            stage_images,
+            duration: started.elapsed(),
+            failure,
+        })
+    }
+}
+
+impl BuildOutcome {
+    /// Adds the outcome of the build that came next.
+    pub fn extend(&mut self, next: BuildOutcome) {
+        // A later stage's build passes the earlier stages again, as hits of the engine's own.
+        let known = |step: &Step| {
+            self.steps
+                .iter()
+                .any(|mine| (&mine.stage, &mine.step) == (&step.stage, &step.step))
+        };
+        let new: Vec<Step> = next.steps.into_iter().filter(|step| !known(step)).collect();
+        self.steps.extend(new);
+        self.duration += next.duration;
+        self.failure = next.failure;
+    }
+}
+
+impl Failure {
+    /// Tells whether the build failed on bringing in the cache rather than on a step of its own.
+    ///
+    /// A step that ran and failed is never the cache's fault, whatever its output says; and the
+    /// classic builder, whose errors are the last lines of all output, imports nothing.
+    pub fn is_cache_import(&self) -> bool {
+        let text = self.errors.join("\n");
+        if self.is_of_a_step() || text.contains("dockerfile parse error") {
+            return false;
+        }
+        let blob_lost = text.contains("sha256:")
+            && (text.contains("not found") || text.contains("no such file"));
+        blob_lost
+            || [
+                "unexpected commit digest",
+                "cache importer",
+                "parent snapshot",
+                "failed to load cache",
+                "failed to get reader from content store",
+                "failed to copy: ",
+                "wrong diff id",
+                "failed to extract layer",
+                "failed to register layer",
+                "archive/tar: invalid tar header",
+                "unexpected EOF",
+            ]
+            .iter()
+            .any(|symptom| text.contains(symptom))
+    }
+
+    /// Tells whether the error names this blob.
+    pub fn names(&self, blob: &Digest) -> bool {
+        self.errors
+            .iter()
+            .any(|error| error.contains(blob.encoded()))
+    }
+
+    /// Tells whether the engine itself has stopped answering.
+    pub fn is_engine_gone(&self) -> bool {
+        let text = self.errors.join("\n");
+        !self.is_of_a_step()
+            && [
+                "Cannot connect to the Docker daemon",
+                "error reading from server: EOF",
+                "transport is closing",
+            ]
+            .iter()
+            .any(|symptom| text.contains(symptom))
+    }
+
+    fn is_of_a_step(&self) -> bool {
+        self.errors.iter().any(|error| {
+            error.contains("did not complete successfully")
+                || error.contains("returned a non-zero code")
+        })
+    }
+}
+
+fn send_lines(stream: impl Read, sender: &mpsc::Sender<String>) {
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    while let Ok(1..) = reader.read_until(b'\n', &mut line) {
+        let text = String::from_utf8_lossy(&line);
+        if sender
+            .send(text.trim_end_matches(['\n', '\r']).to_owned())
+            .is_err()
+        {
+            return;
+        }
+        line.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_step_is_never_the_caches_fault() {
+        let check = |errors: &[&str], expected| {
+            let failure = Failure {
+                exit_code: 1,
+                errors: errors.iter().map(|e| (*e).to_owned()).collect(),
+            };
+            assert_eq!(failure.is_cache_import(), expected, "{errors:?}");
+        };
+        check(
+            &[
+                "process \"/bin/sh -c echo sha256:00 not found; exit 3\" did not complete successfully: exit code: 3",
+            ],
+            false,
+        );
+        check(
+            &[
+                "failed to solve: failed to compute cache key: failed to calculate checksum of ref x::y: \"/lock\": not found",
+            ],
+            false,
+        );
+        check(
+            &[
+                "RUN make test",
+                "unexpected EOF",
+                "The command '/bin/sh -c make test' returned a non-zero code: 2",
+            ],
+            false,
+        );
+        check(&["failed to solve: content sha256:12: not found"], true);
+        check(
+            &[
+                "failed to solve: unexpected commit digest sha256:1, expected sha256:2: failed precondition",
+            ],
+            true,
+        );
+        check(
+            &[
+                "failed to solve: failed to prepare sha256:1 as x: parent snapshot sha256:2 does not exist: not found",
+            ],
+            true,
+        );
+    }
+}
