@@ -1,1 +1,30 @@
-//! (see ARCHITECTURE.md)
+//! The commands: one file each, and the only place where the other modules meet.
+
+pub(crate) mod build;
+pub(crate) mod ci;
+pub(crate) mod demo;
+pub(crate) mod images;
+pub(crate) mod key;
+pub(crate) mod restore;
+pub(crate) mod save;
+mod bases;
+mod dockerfile;
+mod forecast;
+mod job;
+mod notes;
+mod stage_images;
+mod stages;
+mod steps;
+mod workspace;
+
+pub(crate) use workspace::Workspace;
+
+/// Annotation of a build cache's manifest: JSON, the records of each stage.
+const STAGE_RECORDS_ANNOTATION: &str = "dev.docker-layer-cache.stage-records";
+/// Annotation of an entry of which nothing hit although it should have: the builder does not take
+/// our build cache.
+const NOT_TAKEN_ANNOTATION: &str = "dev.docker-layer-cache.not-taken";
+/// Annotation of an entry on which a build failed: it is not offered again.
+const FAILED_ANNOTATION: &str = "dev.docker-layer-cache.failed";
+/// Annotation of an entry: the recipe of its key, as JSON.
+const RECIPE_ANNOTATION: &str = "dev.docker-layer-cache.recipe";

@@ -1,1 +1,7 @@
-//! (see ARCHITECTURE.md)
+//! What people read: talk on stderr, data on stdout.
+
+mod table;
+mod talk;
+
+pub(crate) use table::Table;
+pub(crate) use talk::{Talk, bytes, data, print_error, seconds};

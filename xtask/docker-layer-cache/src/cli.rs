@@ -1,0 +1,213 @@
+//! The command line: the tasks, their flags, and which code they run.
+
+use std::ffi::OsString;
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand};
+use xshell::Shell;
+
+use crate::engine::Strategy;
+use crate::error::Error;
+use crate::task;
+
+/// Docker layer caching for CI.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    about,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+/// The tasks. A team with an xtask of its own puts them among its own with `#[command(flatten)]`.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Print the cache key: the Dockerfile, the registry's digests of every base, the lock files
+    DockerKey(KeyArgs),
+    /// Offer the builder what it can still use
+    DockerRestore(TaskArgs),
+    /// Build against what was restored, on the base digests of the key
+    DockerBuild(TaskArgs),
+    /// Store what the last build added
+    DockerSave(TaskArgs),
+    /// Do the whole job: key, restore, build, save
+    DockerCi(TaskArgs),
+    /// Show the whole job on a small repository, with a registry of its own
+    DockerDemo(DemoArgs),
+}
+
+/// What every task takes.
+#[derive(Debug, Clone, Args)]
+pub struct TaskArgs {
+    /// The images of `docker/images.toml` to work on [default: all]
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+    /// Print the result as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// Say only what needs attention
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Fail where the store cannot be used, instead of going on without it
+    #[arg(
+        long,
+        env = "DOCKER_LAYER_CACHE_STRICT",
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    pub strict: bool,
+    /// Ask no registry: digests come from the last recipe, or from the engine's images
+    #[arg(
+        long,
+        env = "DOCKER_LAYER_CACHE_OFFLINE",
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    pub offline: bool,
+    /// Never write to the store (for forks and pull requests)
+    #[arg(
+        long,
+        env = "DOCKER_LAYER_CACHE_READ_ONLY",
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    pub read_only: bool,
+}
+
+/// Where things are.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PlaceArgs {
+    /// The repository [default: found upwards from the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<Utf8PathBuf>,
+    /// The store [default: `store.path` of images.toml, or target/docker-layer-cache]
+    #[arg(long, value_name = "DIR", env = "DOCKER_LAYER_CACHE_STORE")]
+    pub store: Option<Utf8PathBuf>,
+    /// Where key files are written [default: target/docker-layer-cache-key]
+    #[arg(long, value_name = "DIR", env = "DOCKER_LAYER_CACHE_KEY_DIR")]
+    pub key_dir: Option<Utf8PathBuf>,
+}
+
+/// Flags that beat `images.toml`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct BuildArgs {
+    /// The Dockerfile
+    #[arg(long, value_name = "FILE")]
+    pub dockerfile: Option<Utf8PathBuf>,
+    /// The stage to build
+    #[arg(long)]
+    pub target: Option<String>,
+    /// The platform to build for, such as linux/arm64
+    #[arg(long)]
+    pub platform: Option<String>,
+    /// A build arg; without a value it is taken from the environment
+    #[arg(long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
+    pub build_arg: Vec<String>,
+    /// Another build context, such as docs=./docs or alpine=docker-image://alpine:3.20
+    #[arg(long, value_name = "NAME=VALUE", allow_hyphen_values = true)]
+    pub build_context: Vec<String>,
+    /// A secret for the build, as `docker build --secret` takes it
+    #[arg(long)]
+    pub secret: Vec<String>,
+    /// An SSH agent or key for the build, as `docker build --ssh` takes it
+    #[arg(long)]
+    pub ssh: Vec<String>,
+    /// A tag for the result
+    #[arg(long)]
+    pub tag: Vec<String>,
+    /// Force a strategy: exported-build-cache, written-build-cache, stage-images or
+    /// inline-stage-images [default: the best one that the engine can do]
+    #[arg(long, env = "DOCKER_LAYER_CACHE_STRATEGY", value_parser = clap::value_parser!(Strategy))]
+    pub strategy: Option<Strategy>,
+}
+
+/// What `docker-key` takes.
+#[derive(Debug, Clone, Args)]
+pub struct KeyArgs {
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    /// Print the base references as JSON, without any network
+    #[arg(long)]
+    pub refs_json: bool,
+    /// Say what moved since the last recipe, or the one in RECIPE; without any, since the store's
+    /// nearest entry
+    #[arg(
+        long,
+        value_name = "RECIPE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ""
+    )]
+    pub explain: Option<String>,
+    /// Write the digests into `docker/bases.lock`: every command then builds on them
+    #[arg(long)]
+    pub lock: bool,
+    /// Ask the registries anew and rewrite `docker/bases.lock`
+    #[arg(long)]
+    pub update: bool,
+}
+
+/// What `docker-demo` takes; all of it goes to the demo.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// Flags of the demo, such as --keep
+    #[arg(
+        value_name = "FLAG",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub flags: Vec<OsString>,
+}
+
+/// Runs the task that `args` name; the first one is the program's name. Paths are relative to the
+/// shell's current directory.
+///
+/// # Errors
+/// Whatever ends the task; [`Error::exit_code`] tells the exit code.
+pub fn run<I, T>(sh: &Shell, args: I) -> Result<(), Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    match Cli::try_parse_from(args) {
+        Ok(cli) => cli.task.run(sh),
+        Err(error) if error.use_stderr() => {
+            let text = error.to_string();
+            Err(Error::usage(text.trim_start_matches("error: ").trim_end()))
+        }
+        Err(help) => crate::ui::data(help.to_string().trim_end()),
+    }
+}
+
+impl Task {
+    /// Runs the task.
+    ///
+    /// # Errors
+    /// Whatever ends the task; [`Error::exit_code`] tells the exit code.
+    pub fn run(&self, sh: &Shell) -> Result<(), Error> {
+        match self {
+            Task::DockerKey(args) => task::key::run(sh, args),
+            Task::DockerRestore(args) => task::restore::run(sh, args),
+            Task::DockerBuild(args) => task::build::run(sh, args),
+            Task::DockerSave(args) => task::save::run(sh, args),
+            Task::DockerCi(args) => task::ci::run(sh, args),
+            Task::DockerDemo(args) => task::demo::run(sh, args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn flags_do_not_contradict_each_other() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,422 @@
+//! `docker-build`: builds against what was restored, on the base digests of the key.
+
+use std::collections::BTreeSet;
+
+use camino::Utf8PathBuf;
+use xshell::Shell;
+
+use super::job::Job;
+use super::key::{Digests, Keyed, key};
+use super::notes::{Built, Notes, Restored, write_file};
+use super::restore::recorded_by;
+use super::stage_images::{pin_bases, stage_tag, wanted_stages};
+use super::stages::NamedDockerfile;
+use super::steps::{print_steps, with_unprinted};
+use crate::cli::TaskArgs;
+use crate::engine::{
+    self, BuildArg, BuildOutcome, BuildRequest, CacheSource, CacheTarget, Failure, Output,
+    StepResult, Strategy,
+};
+use crate::error::{Error, exit_code};
+use crate::image_layout::{EntryKind, ImageLayout};
+use crate::oci::Digest;
+use crate::ui;
+
+/// Runs the command.
+pub(crate) fn run(sh: &Shell, args: &TaskArgs) -> Result<(), Error> {
+    let job = Job::open(sh, args)?;
+    for image in job.images(sh)? {
+        let _lock = job.lock(&image)?;
+        let keyed = key(&job, image, Digests::OfLastKey)?;
+        let notes = Notes::read(&job.workspace.work_file(&keyed.image, "job.json"));
+        let restored = notes.and_then(|notes| notes.restored).unwrap_or_default();
+        let built = build(&job, &keyed, &restored)?;
+        if args.json {
+            ui::data(
+                serde_json::json!({ "image": keyed.image.name, "key": keyed.keys, "steps": built.steps, "result": built.result() }),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds the image, tags it, and notes what hit and what ran.
+pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result<Built, Error> {
+    let strategy = match restored.strategy {
+        Some(strategy) => strategy,
+        None => job.strategy(&keyed.image)?,
+    };
+    let image = &keyed.image;
+    if strategy == Strategy::StageImages && !(image.secrets.is_empty() && image.ssh.is_empty()) {
+        let name = &image.name;
+        return Err(Error::usage(format_args!(
+            "image `{name}`: the classic builder knows neither secrets nor ssh"
+        ))
+        .with_hint("install the buildx plugin, or Docker 23 or later, to build with BuildKit"));
+    }
+    let unsaved = job.workspace.work_file(image, "unsaved");
+    let unsaved_before = unsaved.exists();
+    let builder = Builder::new(job, keyed, strategy)?;
+    if !matches!(job.engine()?.builder, crate::engine::Builder::Buildx { .. }) {
+        pin_bases(job, keyed)?;
+    }
+    let sources = builder.sources(restored);
+    let mut without_cache = sources.is_empty();
+    let mut outcome = builder.run(&sources)?;
+    if let Some(failure) = outcome.failure.take_if(|failure| {
+        !without_cache && strategy != Strategy::StageImages && failure.is_cache_import()
+    }) {
+        job.talk.warn(format_args!(
+            "{}: the build failed on bringing in the cache; building once more without it",
+            keyed.image.name
+        ));
+        without_cache = true;
+        outcome = builder.run(&[])?;
+        // A registry that hiccups looks alike: only a blob of ours, named by the engine, condemns.
+        if outcome.failure.is_none() && view_blobs(restored).iter().any(|blob| failure.names(blob))
+        {
+            annotate(job, restored, super::FAILED_ANNOTATION);
+        }
+    }
+    if let Some(failure) = &outcome.failure {
+        return Err(of_failure(keyed, failure));
+    }
+    if strategy != Strategy::StageImages {
+        outcome.steps = with_unprinted(keyed, outcome.steps);
+    }
+    let before = recorded_by(job, &restored.entries);
+    let forecast = keyed.forecast(job);
+    let mut built = Built {
+        strategy,
+        base_key: keyed.keys.base.clone(),
+        full_key: keyed.keys.full.clone(),
+        stage_images: builder.stage_images(&outcome)?,
+        recorded: forecast.map_or_else(Vec::new, |forecast| {
+            forecast.recorded(&outcome.steps, &before)
+        }),
+        cache_is_not_taken: false,
+        without_cache,
+        unsaved_before,
+        steps: outcome.steps,
+    };
+    if strategy == Strategy::WrittenBuildCache
+        && !without_cache
+        && restored.sure_hits > 0
+        && built.n_hits() == 0
+    {
+        built.cache_is_not_taken = true;
+        job.talk.warn(format_args!(
+            "{}: no step hit, where {} should have: this BuildKit does not take our build cache; stage images are used from now on",
+            image.name, restored.sure_hits
+        ));
+        annotate(job, restored, super::NOT_TAKEN_ANNOTATION);
+    }
+    if !built.stages_that_ran().is_empty() {
+        // Until it is saved: a later build finds it in the engine, and nothing would run.
+        write_file(&unsaved, b"")?;
+    }
+    let path = job.workspace.work_file(&keyed.image, "job.json");
+    let mut notes = Notes::read(&path).unwrap_or_else(|| Notes::new(&keyed.recipe));
+    notes.built = Some(built.clone());
+    notes.write(&path)?;
+    print_steps(job, keyed, &built, outcome.duration.as_secs_f64());
+    Ok(built)
+}
+
+/// Everything that the builds of one image share.
+pub(super) struct Builder<'a> {
+    job: &'a Job<'a>,
+    keyed: &'a Keyed,
+    strategy: Strategy,
+    stages: Vec<String>,
+    named: NamedDockerfile,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(
+        job: &'a Job<'a>,
+        keyed: &'a Keyed,
+        strategy: Strategy,
+    ) -> Result<Self, Error> {
+        let named = NamedDockerfile::new(job, keyed)?;
+        Ok(Builder {
+            job,
+            keyed,
+            strategy,
+            stages: keyed.stage_names(),
+            named,
+        })
+    }
+
+    /// Returns the build of the image itself, without any cache.
+    pub(super) fn request(&self) -> BuildRequest {
+        let image = &self.keyed.image;
+        BuildRequest {
+            context: image.context.clone(),
+            dockerfile: self.named.for_image().to_owned(),
+            target: image.target.clone(),
+            platform: image.platform.clone(),
+            build_args: image
+                .build_args
+                .iter()
+                .map(|(name, value)| BuildArg {
+                    name: name.clone(),
+                    value: value.clone(),
+                    is_in_environment: std::env::var(name).is_ok_and(|found| found == *value),
+                })
+                .collect(),
+            secrets: image.secrets.clone(),
+            ssh: image.ssh.clone(),
+            build_contexts: self.keyed.build_contexts(),
+            pins: self.named.pins().to_vec(),
+            syntax: self.keyed.syntax(),
+            cache_from: Vec::new(),
+            cache_to: None,
+            output: Output::Image(image.tags.clone()),
+        }
+    }
+
+    /// Returns the build of one stage, by its index.
+    pub(super) fn stage_request(&self, stage: usize) -> BuildRequest {
+        let (dockerfile, target) = self.named.for_stage(stage);
+        BuildRequest {
+            dockerfile: dockerfile.to_owned(),
+            target: Some(target.to_owned()),
+            ..self.request()
+        }
+    }
+
+    /// Runs one build; its output goes to stderr.
+    fn run_request(&self, request: &BuildRequest) -> Result<BuildOutcome, Error> {
+        let engine = self.job.engine()?;
+        let talk = self.job.talk;
+        let mut print = |line: &str| talk.build_output(line);
+        let docker = &self.job.docker;
+        Ok(docker.build(request, &engine.builder, &self.stages, &mut print)?)
+    }
+
+    /// Runs builds that save what was built before: their output goes to stderr only where one
+    /// fails. Several become one where the builder can do that.
+    pub(super) fn run_for_saving(
+        &self,
+        requests: &[BuildRequest],
+    ) -> Result<Vec<BuildOutcome>, Error> {
+        let builder = &self.job.engine()?.builder;
+        let docker = &self.job.docker;
+        let mut lines: Vec<String> = Vec::new();
+        let mut keep = |line: &str| lines.push(line.to_owned());
+        let mut outcomes = Vec::new();
+        if let (engine::Builder::Buildx { .. }, [_, _, ..]) = (builder, requests) {
+            outcomes.push(docker.build_all(requests, &self.stages, &mut keep)?);
+        } else {
+            for request in requests {
+                outcomes.push(docker.build(request, builder, &self.stages, &mut keep)?);
+            }
+        }
+        if outcomes.iter().any(|outcome| outcome.failure.is_some()) {
+            for line in &lines {
+                self.job.talk.build_output(line);
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Returns the cache sources that are still whole.
+    fn sources(&self, restored: &Restored) -> Vec<CacheSource> {
+        let mut sources: Vec<CacheSource> = restored
+            .loaded
+            .iter()
+            .map(|(_, tag)| CacheSource::Image(tag.clone()))
+            .filter(|_| !self.strategy.uses_view())
+            .collect();
+        if let Some(view) = restored.view.as_ref().filter(|_| self.strategy.uses_view()) {
+            if is_whole(view) {
+                sources.push(CacheSource::View(view.clone()));
+            } else {
+                self.job.talk.warn(format_args!(
+                    "the view `{view}` has lost blobs since it was restored; building without it"
+                ));
+            }
+        }
+        sources
+    }
+
+    fn run(&self, sources: &[CacheSource]) -> Result<BuildOutcome, Error> {
+        if self.strategy == Strategy::InlineStageImages {
+            return self.run_stage_by_stage(sources);
+        }
+        self.run_request(&BuildRequest {
+            cache_from: sources.to_vec(),
+            ..self.request()
+        })
+    }
+
+    /// Builds one stage after the other, each with only its own old image: given several images
+    /// at once, `BuildKit` takes some steps of one and misses others, from run to run.
+    fn run_stage_by_stage(&self, sources: &[CacheSource]) -> Result<BuildOutcome, Error> {
+        let mut all: Option<BuildOutcome> = None;
+        let evaluation = &self.keyed.evaluation;
+        for (stage, name) in self
+            .stages
+            .iter()
+            .enumerate()
+            .filter(|(stage, _)| evaluation.stages[*stage].needed)
+        {
+            let own = CacheSource::Image(stage_tag(&self.keyed.image.name, name, 0));
+            let mut request = BuildRequest {
+                cache_from: sources
+                    .iter()
+                    .filter(|source| **source == own)
+                    .cloned()
+                    .collect(),
+                cache_to: Some(CacheTarget::Inline),
+                output: Output::Image(vec![stage_tag(&self.keyed.image.name, name, 0)]),
+                ..self.stage_request(stage)
+            };
+            if stage == evaluation.target {
+                request.output = Output::Image(self.keyed.image.tags.clone());
+            }
+            let mut outcome = self.run_request(&request)?;
+            self.named.rename_steps(&mut outcome.steps, &self.stages);
+            let failed = outcome.failure.is_some();
+            match &mut all {
+                None => all = Some(outcome),
+                Some(all) => all.extend(outcome),
+            }
+            if failed {
+                break;
+            }
+        }
+        all.ok_or_else(|| Error::usage("the Dockerfile has no stage to build"))
+    }
+
+    /// Gives the stages' images tags, so that nothing prunes them, and returns their IDs: another
+    /// job on the same engine may move the tags.
+    fn stage_images(&self, outcome: &BuildOutcome) -> Result<Vec<(String, String)>, Error> {
+        let mut images = Vec::new();
+        if self.strategy != Strategy::StageImages {
+            return Ok(images);
+        }
+        let wanted = wanted_stages(self.keyed, self.strategy);
+        for (name, image) in self
+            .stages
+            .iter()
+            .zip(&outcome.stage_images)
+            .filter(|(name, _)| wanted.contains(name))
+        {
+            let Some(image) = image else { continue };
+            let tag = stage_tag(&self.keyed.image.name, name, 0);
+            self.job.docker.tag(image, &tag)?;
+            images.push((name.clone(), image.clone()));
+        }
+        Ok(images)
+    }
+}
+
+impl Built {
+    /// Returns how many steps hit.
+    pub(super) fn n_hits(&self) -> usize {
+        self.steps
+            .iter()
+            .filter(|step| step.result == StepResult::Hit)
+            .count()
+    }
+
+    /// Returns the stages in which a step ran.
+    pub(super) fn stages_that_ran(&self) -> BTreeSet<String> {
+        self.steps
+            .iter()
+            .filter(|step| step.result != StepResult::Hit)
+            .map(|step| step.stage.clone())
+            .collect()
+    }
+
+    /// Returns `hit`, `partial` or `miss`.
+    pub(super) fn result(&self) -> &'static str {
+        match self.n_hits() {
+            n if n == self.steps.len() => "hit",
+            0 => "miss",
+            _ => "partial",
+        }
+    }
+}
+
+/// Returns the blobs of the view that was offered.
+fn view_blobs(restored: &Restored) -> Vec<Digest> {
+    let folder = restored.view.as_ref().map(|view| view.join("blobs/sha256"));
+    let names = folder.and_then(|folder| std::fs::read_dir(folder).ok());
+    let digest = |entry: std::fs::DirEntry| {
+        format!("sha256:{}", entry.file_name().to_str()?)
+            .parse()
+            .ok()
+    };
+    names
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(digest)
+        .collect()
+}
+
+/// Tells whether every blob of a view is still there.
+fn is_whole(view: &Utf8PathBuf) -> bool {
+    let Ok(blobs) = std::fs::read_dir(view.join("blobs/sha256")) else {
+        return false;
+    };
+    view.join("index.json").is_file()
+        && blobs
+            .flatten()
+            .all(|blob| std::fs::metadata(blob.path()).is_ok_and(|data| data.is_file()))
+}
+
+/// Marks the entries that were offered.
+fn annotate(job: &Job<'_>, restored: &Restored, annotation: &str) {
+    if job.args.read_only {
+        return;
+    }
+    let marked = ImageLayout::open_or_create(&job.workspace.store)
+        .and_then(|layout| layout.annotate(&restored.entries, annotation, "true"));
+    if let Err(error) = marked {
+        job.talk
+            .warn(format_args!("the entry could not be marked: {error}"));
+    }
+}
+
+fn of_failure(keyed: &Keyed, failure: &Failure) -> Error {
+    let error = Error::new(
+        failure.exit_code,
+        format_args!(
+            "image `{}`: the build failed (docker's exit code {})",
+            keyed.image.name, failure.exit_code
+        ),
+    );
+    if failure.is_engine_gone() {
+        return Error::new(
+            exit_code::ENGINE,
+            format_args!(
+                "image `{}`: the engine went away during the build",
+                keyed.image.name
+            ),
+        )
+        .with_hint("look at the engine's log, then run the build again");
+    }
+    error
+}
+
+/// Tells whether the store has a usable build cache for the image at all.
+pub(super) fn has_entry(
+    layout: &ImageLayout,
+    keyed: &Keyed,
+    engine_class: &str,
+    kind: EntryKind,
+) -> bool {
+    layout.entries().is_ok_and(|entries| {
+        entries.iter().any(|stored| {
+            stored.entry.kind == kind
+                && !stored.entry.extra.contains_key(super::FAILED_ANNOTATION)
+                && stored.entry.image == keyed.image.name
+                && stored.entry.engine_class == engine_class
+                && stored.entry.platform == keyed.platform
+        })
+    })
+}

@@ -1,0 +1,138 @@
+//! `docker-ci`: the whole job.
+
+use std::time::Instant;
+
+use serde::Serialize;
+use xshell::Shell;
+
+use super::images::Image;
+use super::job::Job;
+use super::key::{Digests, key};
+use super::{build, restore, save};
+use crate::cache_key::Keys;
+use crate::cli::TaskArgs;
+use crate::engine::Step;
+use crate::error::Error;
+use crate::image_layout::ImageLayout;
+use crate::ui::{self, Table, bytes};
+
+/// What came of one image.
+#[derive(Debug, Serialize)]
+struct Report {
+    image: String,
+    key: Keys,
+    steps: Vec<Step>,
+    phases: Vec<Phase>,
+    result: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Phase {
+    name: &'static str,
+    seconds: f64,
+    bytes: u64,
+    #[serde(skip)]
+    outcome: String,
+}
+
+/// Runs the command.
+pub(crate) fn run(sh: &Shell, args: &TaskArgs) -> Result<(), Error> {
+    let job = Job::open(sh, args)?;
+    let mut table = Table::new(&["image", "step", "result", ">bytes", ">seconds"]);
+    let mut failed = None;
+    for image in job.images(sh)? {
+        match one(&job, image) {
+            Ok(report) => {
+                for phase in &report.phases {
+                    let seconds = format!("{:.2}", phase.seconds);
+                    table.row([
+                        report.image.clone(),
+                        phase.name.to_owned(),
+                        phase.outcome.clone(),
+                        bytes(phase.bytes),
+                        seconds,
+                    ]);
+                }
+                if args.json {
+                    ui::data(serde_json::to_string(&report).expect("a report is JSON"))?;
+                }
+            }
+            Err(error) => {
+                // The last one is printed by whoever called us.
+                if let Some(earlier) = failed.replace(error) {
+                    ui::print_error(&earlier);
+                }
+            }
+        }
+    }
+    if !table.is_empty() {
+        job.talk.say(format_args!("\n{table}"));
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn one(job: &Job<'_>, image: Image) -> Result<Report, Error> {
+    let mut phases = Vec::new();
+    let mut started = Instant::now();
+    let mut phase = |name, bytes, outcome: String| {
+        phases.push(Phase {
+            name,
+            seconds: started.elapsed().as_secs_f64(),
+            bytes,
+            outcome,
+        });
+        started = Instant::now();
+    };
+    let _lock = job.lock(&image)?;
+    let keyed = key(job, image, Digests::Current)?;
+    phase(
+        "key",
+        0,
+        keyed.keys.full.as_str().chars().take(15).collect(),
+    );
+    // What is offered stays in the store until the build has taken it.
+    let hold = ImageLayout::open_read_only(&job.workspace.store)
+        .and_then(|layout| layout.hold())
+        .ok();
+    let restored = restore::restore(job, &keyed)?;
+    phase(
+        "restore",
+        restored.bytes,
+        if restored.entries.is_empty() {
+            "miss"
+        } else if restored.exact {
+            "hit"
+        } else {
+            "partial"
+        }
+        .to_owned(),
+    );
+    let built = build::build(job, &keyed, &restored)?;
+    phase(
+        "build",
+        0,
+        format!(
+            "{}, {} of {} steps",
+            built.result(),
+            built.n_hits(),
+            built.steps.len()
+        ),
+    );
+    drop(hold);
+    let saved = save::save(job, &keyed, &restored, &built)?;
+    phase(
+        "save",
+        saved.bytes,
+        saved
+            .skipped
+            .map_or_else(|| format!("{} new layers", saved.layers), str::to_owned),
+    );
+    let result = built.result();
+    Ok(Report {
+        image: keyed.image.name,
+        key: keyed.keys,
+        steps: built.steps,
+        phases,
+        result,
+    })
+}

@@ -1,0 +1,449 @@
+//! `docker/images.toml`: which images there are, and where they are kept.
+
+mod input_glob;
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+use xshell::Shell;
+
+use crate::cli::BuildArgs;
+use crate::engine::Strategy;
+use crate::error::Error;
+use crate::oci::Platform;
+
+pub(crate) use input_glob::InputGlob;
+
+/// What `docker/images.toml` says, with defaults filled in and paths made absolute.
+#[derive(Debug, Clone)]
+pub(crate) struct Images {
+    /// Where the store is.
+    pub(crate) store: Utf8PathBuf,
+    /// How large the store may grow, in bytes.
+    pub(crate) max_size_bytes: Option<u64>,
+    /// The images, by name.
+    pub(crate) list: Vec<Image>,
+}
+
+/// One image.
+#[derive(Debug, Clone)]
+pub(crate) struct Image {
+    /// Its name in `images.toml`.
+    pub(crate) name: String,
+    /// The Dockerfile, absolute.
+    pub(crate) dockerfile: Utf8PathBuf,
+    /// The build context, absolute.
+    pub(crate) context: Utf8PathBuf,
+    /// The stage that is built; the last where there is none.
+    pub(crate) target: Option<String>,
+    /// The platform, where it is not the engine's.
+    pub(crate) platform: Option<Platform>,
+    /// Tags of the result.
+    pub(crate) tags: Vec<String>,
+    /// Build args.
+    pub(crate) build_args: BTreeMap<String, String>,
+    /// More build contexts.
+    pub(crate) build_contexts: BTreeMap<String, String>,
+    /// Secrets, as docker takes them.
+    pub(crate) secrets: Vec<String>,
+    /// SSH agents or keys, as docker takes them.
+    pub(crate) ssh: Vec<String>,
+    /// Globs of more key inputs.
+    pub(crate) inputs: Vec<InputGlob>,
+    /// The strategy, where one is forced.
+    pub(crate) strategy: Option<Strategy>,
+}
+
+impl Images {
+    /// Reads `docker/images.toml` of the repository at `root`; without one there is one image,
+    /// named as the folder, of `docker/Dockerfile` or `Dockerfile`.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, has a field that is not known, or a value that cannot be.
+    pub(crate) fn read(root: &Utf8Path) -> Result<Images, Error> {
+        let path = root.join("docker/images.toml");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Images::parse(&text, &path, root),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Images::parse("", &path, root)
+            }
+            Err(error) => Err(Error::usage(format_args!("cannot read `{path}`: {error}"))),
+        }
+    }
+
+    /// Reads the text of an `images.toml`.
+    ///
+    /// # Errors
+    /// As [`Images::read`].
+    pub(crate) fn parse(text: &str, path: &Utf8Path, root: &Utf8Path) -> Result<Images, Error> {
+        let file: File = toml::from_str(text).map_err(|error| of_toml(&error, text, path))?;
+        let max_size_bytes = file
+            .store
+            .max_size
+            .as_deref()
+            .map(parse_size)
+            .transpose()
+            .map_err(|error| Error::usage(format_args!("`{path}`: `store.max-size`: {error}")))?;
+        let named = if file.image.is_empty() {
+            BTreeMap::from([(default_name(root), RawImage::default())])
+        } else {
+            file.image
+        };
+        let list = named
+            .into_iter()
+            .map(|(name, raw)| {
+                raw.into_image(name, root)
+                    .map_err(|error| error.during(format_args!("`{path}`")))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Images {
+            store: root.join(file.store.path),
+            max_size_bytes,
+            list,
+        })
+    }
+
+    /// Returns the images by these names; all of them where none is named.
+    ///
+    /// # Errors
+    /// Where there is no image of that name.
+    pub(crate) fn select(&self, names: &[String]) -> Result<Vec<&Image>, Error> {
+        if names.is_empty() {
+            return Ok(self.list.iter().collect());
+        }
+        let known = || self.list.iter().map(|image| image.name.as_str());
+        names
+            .iter()
+            .map(|name| {
+                self.list
+                    .iter()
+                    .find(|image| image.name == *name)
+                    .ok_or_else(|| {
+                        let error = Error::usage(format_args!(
+                            "there is no image `{name}` in `docker/images.toml`"
+                        ));
+                        let list = known()
+                            .map(|name| format!("`{name}`"))
+                            .collect::<Vec<_>>()
+                            .join(", ");
+                        match nearest(name, known()) {
+                            Some(near) => error
+                                .with_hint(format_args!("did you mean `{near}`? there is {list}")),
+                            None => error.with_hint(format_args!("there is {list}")),
+                        }
+                    })
+            })
+            .collect()
+    }
+}
+
+impl Image {
+    /// Returns the image with the flags of the command line put over it. A build arg without a
+    /// value is taken from the environment, as docker does; where that has none, it is left out.
+    pub(crate) fn with_flags(mut self, flags: &BuildArgs, sh: &Shell) -> Result<Image, Error> {
+        let current = Utf8PathBuf::from_path_buf(sh.current_dir()).unwrap_or_default();
+        if let Some(dockerfile) = &flags.dockerfile {
+            self.dockerfile = current.join(dockerfile);
+        }
+        if flags.target.is_some() {
+            self.target.clone_from(&flags.target);
+        }
+        if let Some(platform) = &flags.platform {
+            self.platform = Some(
+                platform
+                    .parse()
+                    .map_err(|error| Error::usage(format_args!("--platform: {error}")))?,
+            );
+        }
+        if self.platform.is_none() {
+            // What docker itself takes as the default of --platform; said aloud, all builds agree.
+            self.platform = sh
+                .var("DOCKER_DEFAULT_PLATFORM")
+                .ok()
+                .filter(|platform| !platform.is_empty())
+                .map(|platform| platform.parse())
+                .transpose()
+                .map_err(|error| Error::usage(format_args!("DOCKER_DEFAULT_PLATFORM: {error}")))?;
+        }
+        for arg in &flags.build_arg {
+            match arg.split_once('=') {
+                Some((name, value)) => self.build_args.insert(name.to_owned(), value.to_owned()),
+                None => sh
+                    .var(arg)
+                    .ok()
+                    .and_then(|value| self.build_args.insert(arg.clone(), value)),
+            };
+        }
+        for context in &flags.build_context {
+            let Some((name, value)) = context.split_once('=') else {
+                return Err(Error::usage(format_args!(
+                    "--build-context `{context}` is not NAME=VALUE"
+                )));
+            };
+            // Relative to the caller's folder, as docker takes it; docker itself runs in the root.
+            let value = if is_folder(value) {
+                current.join(value).into_string()
+            } else {
+                value.to_owned()
+            };
+            self.build_contexts.insert(name.to_owned(), value);
+        }
+        self.secrets.extend(
+            flags
+                .secret
+                .iter()
+                .map(|secret| with_absolute_source(secret, &current)),
+        );
+        self.ssh.extend(flags.ssh.iter().cloned());
+        if !flags.tag.is_empty() {
+            self.tags.clone_from(&flags.tag);
+        }
+        self.strategy = flags.strategy.or(self.strategy);
+        Ok(self)
+    }
+
+    /// Returns the name as part of a file name or a tag: lower-case letters, digits, `.`, `_`, `-`;
+    /// a name that had to be changed is told from others by a few digits of its digest.
+    pub(crate) fn slug(&self) -> String {
+        slug(&self.name)
+    }
+}
+
+/// Tells whether the value of a build context is a folder of this machine.
+fn is_folder(value: &str) -> bool {
+    !value.contains("://")
+        && !["docker-image:", "target:", "git@"]
+            .iter()
+            .any(|prefix| value.starts_with(prefix))
+}
+
+/// Returns a secret such as `id=npm,src=.npmrc` with its file made absolute.
+fn with_absolute_source(secret: &str, folder: &Utf8Path) -> String {
+    let field = |field: &str| match field.split_once('=') {
+        Some((name @ ("src" | "source"), path)) => format!("{name}={}", folder.join(path)),
+        _ => field.to_owned(),
+    };
+    secret.split(',').map(field).collect::<Vec<_>>().join(",")
+}
+
+/// See [`Image::slug`].
+pub(super) fn slug(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let kept = |c: char| plain(c) || matches!(c, '.' | '_' | '-');
+    let mut slug: String = name
+        .chars()
+        .map(|c| if kept(c) { c } else { '-' })
+        .collect();
+    let ends_plain = slug.starts_with(plain) && slug.ends_with(plain);
+    if slug == name
+        && ends_plain
+        && !slug.contains("..")
+        && !slug.contains("__")
+        && slug.len() <= 64
+    {
+        return slug;
+    }
+    slug.retain(|c| plain(c) || c == '-');
+    slug.truncate(40);
+    format!(
+        "x{}-{}",
+        slug.trim_matches('-'),
+        &crate::oci::Digest::of(name.as_bytes()).encoded()[..8]
+    )
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    #[serde(default)]
+    store: RawStore,
+    #[serde(default)]
+    image: BTreeMap<String, RawImage>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawStore {
+    #[serde(default = "default_store")]
+    path: Utf8PathBuf,
+    #[serde(default)]
+    max_size: Option<String>,
+}
+
+impl Default for RawStore {
+    fn default() -> Self {
+        Self {
+            path: default_store(),
+            max_size: None,
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawImage {
+    dockerfile: Option<Utf8PathBuf>,
+    context: Option<Utf8PathBuf>,
+    target: Option<String>,
+    #[serde(default)]
+    platforms: Vec<String>,
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    build_args: BTreeMap<String, String>,
+    #[serde(default)]
+    build_contexts: BTreeMap<String, String>,
+    #[serde(default)]
+    secrets: Vec<String>,
+    #[serde(default)]
+    ssh: Vec<String>,
+    #[serde(default)]
+    inputs: Vec<InputGlob>,
+    strategy: Option<String>,
+}
+
+impl RawImage {
+    fn into_image(self, name: String, root: &Utf8Path) -> Result<Image, Error> {
+        let about = |error: String| Error::usage(format_args!("image `{name}`: {error}"));
+        let dockerfile = match self.dockerfile {
+            Some(path) => clean(&root.join(path)),
+            None => default_dockerfile(root),
+        };
+        let platform = match self.platforms.as_slice() {
+            [] => None,
+            [one] => Some(
+                one.parse()
+                    .map_err(|error| about(format!("platforms: {error}")))?,
+            ),
+            _ => {
+                return Err(about(
+                    "platforms: only one platform an image is supported so far".to_owned(),
+                ));
+            }
+        };
+        let strategy = self
+            .strategy
+            .as_deref()
+            .map(str::parse)
+            .transpose()
+            .map_err(|error| about(format!("{error}")))?;
+        let tags = if self.tags.is_empty() {
+            vec![format!("{}:latest", slug(&name))]
+        } else {
+            self.tags
+        };
+        Ok(Image {
+            dockerfile,
+            context: clean(&root.join(self.context.unwrap_or_default())),
+            target: self.target,
+            platform,
+            tags,
+            build_args: self.build_args,
+            build_contexts: self.build_contexts,
+            secrets: self.secrets,
+            ssh: self.ssh,
+            inputs: self.inputs,
+            strategy,
+            name,
+        })
+    }
+}
+
+/// Returns the path without `.` and doubled or trailing slashes.
+fn clean(path: &Utf8Path) -> Utf8PathBuf {
+    path.components().collect()
+}
+
+fn default_store() -> Utf8PathBuf {
+    "target/docker-layer-cache".into()
+}
+
+fn default_name(root: &Utf8Path) -> String {
+    root.file_name().unwrap_or("image").to_owned()
+}
+
+fn default_dockerfile(root: &Utf8Path) -> Utf8PathBuf {
+    let in_docker = root.join("docker/Dockerfile");
+    let at_root = root.join("Dockerfile");
+    if !in_docker.exists() && at_root.exists() {
+        at_root
+    } else {
+        in_docker
+    }
+}
+
+/// Returns the error of the TOML reader with file and line, and the nearest field that is known.
+fn of_toml(error: &toml::de::Error, text: &str, path: &Utf8Path) -> Error {
+    let line = error.span().map_or(1, |span| {
+        text[..span.start.min(text.len())].matches('\n').count() + 1
+    });
+    let message = error.message();
+    let found = Error::usage(format_args!(
+        "`{path}` line {line}: {}",
+        message.lines().next().unwrap_or(message)
+    ));
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let Some(unknown) = message
+        .starts_with("unknown field")
+        .then(|| quoted.next())
+        .flatten()
+    else {
+        return found;
+    };
+    match nearest(unknown, quoted) {
+        Some(near) => found.with_hint(format_args!("did you mean `{near}`?")),
+        None => found,
+    }
+}
+
+/// Returns the candidate nearest to `word`, where one is near enough to be meant.
+pub(super) fn nearest<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .filter(|(score, _)| *score > 0.75)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+/// Reads a size such as `8 GiB`, `500MB` or `1024` (bytes).
+fn parse_size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text
+        .bytes()
+        .take_while(|byte| byte.is_ascii_digit() || *byte == b'.')
+        .count();
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "t" | "tb" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => {
+            return Err(format!(
+                "`{text}` is not a size such as `8 GiB` or `500 MB`"
+            ));
+        }
+    };
+    let value: f64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` is not a size such as `8 GiB` or `500 MB`"))?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a size, rounded to bytes"
+    )]
+    Ok((value * factor as f64) as u64)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! What the steps of one command share: the repository, the engine, the flags.
+
+use std::cell::OnceCell;
+use std::fs::File;
+
+use xshell::Shell;
+
+use super::Workspace;
+use super::images::Image;
+use crate::cli::TaskArgs;
+use crate::engine::{Docker, Engine, Strategy};
+use crate::error::Error;
+use crate::ui::Talk;
+
+/// One run of a command.
+pub(super) struct Job<'a> {
+    pub(super) workspace: Workspace,
+    pub(super) docker: Docker,
+    pub(super) talk: Talk,
+    pub(super) args: &'a TaskArgs,
+    engine: OnceCell<Engine>,
+}
+
+impl<'a> Job<'a> {
+    /// Opens the repository that the flags name.
+    pub(super) fn open(sh: &Shell, args: &'a TaskArgs) -> Result<Job<'a>, Error> {
+        let place = &args.place;
+        let workspace = Workspace::open(
+            &sh.current_dir(),
+            place.root.as_deref(),
+            place.store.as_deref(),
+            place.key_dir.as_deref(),
+        )?;
+        Ok(Job {
+            docker: Docker::new().in_directory(workspace.root.as_std_path()),
+            workspace,
+            talk: Talk::new(args.quiet),
+            args,
+            engine: OnceCell::new(),
+        })
+    }
+
+    /// Returns the images that the command line names, with its flags put over them.
+    pub(super) fn images(&self, sh: &Shell) -> Result<Vec<Image>, Error> {
+        let selected = self.workspace.images.select(&self.args.images)?;
+        let several = selected.len() > 1;
+        let flags = &self.args.build;
+        if several
+            && (flags.dockerfile.is_some() || flags.target.is_some() || !flags.tag.is_empty())
+        {
+            return Err(Error::usage(
+                "--dockerfile, --target and --tag are for one image; name it before them",
+            ));
+        }
+        selected
+            .into_iter()
+            .map(|image| image.clone().with_flags(flags, sh))
+            .collect()
+    }
+
+    /// Waits until no other command works on `image` in this key folder: the view of one must not
+    /// be laid out anew under the build of another. The lock ends with the file.
+    pub(super) fn lock(&self, image: &Image) -> Result<File, Error> {
+        let path = self.workspace.work_file(image, "lock");
+        let cannot =
+            |error: std::io::Error| Error::usage(format_args!("cannot lock `{path}`: {error}"));
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(cannot)?;
+        }
+        let file = File::create(&path).map_err(cannot)?;
+        file.lock().map_err(cannot)?;
+        Ok(file)
+    }
+
+    /// Returns the engine; it is asked once.
+    pub(super) fn engine(&self) -> Result<&Engine, Error> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        let buildkit = std::env::var("DOCKER_BUILDKIT").ok();
+        let engine = Engine::detect(&self.docker, buildkit.as_deref())?;
+        Ok(self.engine.get_or_init(|| engine))
+    }
+
+    /// Tells whether the engine was asked already.
+    pub(super) fn knows_engine(&self) -> bool {
+        self.engine.get().is_some()
+    }
+
+    /// Returns the strategy for `image` on this engine.
+    pub(super) fn strategy(&self, image: &Image) -> Result<Strategy, Error> {
+        Strategy::choose(self.engine()?, image.strategy).map_err(Error::usage)
+    }
+}

@@ -1,0 +1,145 @@
+//! BuildKit that exports: its folder adopted blob by blob.
+
+use std::collections::BTreeSet;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::super::build::Builder;
+use super::super::restore::of_store;
+use super::{Save, of_cache};
+use crate::buildkit_cache::{CacheConfig, CacheGraph};
+use crate::engine::{BuildRequest, CacheSource, CacheTarget, Failure, Output};
+use crate::error::{Error, exit_code};
+use crate::oci::{Descriptor, ImageIndex, ImageManifest};
+
+impl Save<'_> {
+    /// BuildKit that exports: its folder adopted blob by blob.
+    pub(super) fn exported_build_cache(&mut self) -> Result<(), Error> {
+        let folder = self.export_folder()?;
+        let exported = self.export(&folder);
+        // What was not adopted is not needed.
+        let _ = std::fs::remove_dir_all(&folder);
+        let graph = exported?;
+        self.put_build_cache(&graph, None)
+    }
+
+    /// Makes the folder for an export, with links to the layers that the store has, which
+    /// `BuildKit` then does not send.
+    fn export_folder(&self) -> Result<Utf8PathBuf, Error> {
+        let root = Utf8Path::from_path(self.writer.root())
+            .ok_or_else(|| Error::usage("the store's path is not UTF-8"))?;
+        let folder = root.join("tmp").join(format!("export-{}", self.unique));
+        let cannot = |error: std::io::Error| {
+            Error::new(
+                exit_code::STORE,
+                format_args!("cannot prepare `{folder}`: {error}"),
+            )
+        };
+        let blobs = folder.join("blobs/sha256");
+        std::fs::create_dir_all(&blobs).map_err(cannot)?;
+        for blob in self.layers.by_diff_id.values() {
+            let path =
+                std::fs::canonicalize(self.writer.blob_path(&blob.digest)).map_err(cannot)?;
+            std::os::unix::fs::symlink(path, blobs.join(blob.digest.encoded())).map_err(cannot)?;
+        }
+        Ok(folder)
+    }
+
+    fn export(&mut self, folder: &Utf8Path) -> Result<CacheGraph, Error> {
+        let builder = Builder::new(self.job, self.keyed, self.built.strategy)?;
+        let request = BuildRequest {
+            cache_from: self
+                .restored
+                .view
+                .iter()
+                .cloned()
+                .map(CacheSource::View)
+                .collect(),
+            cache_to: Some(CacheTarget::Folder(folder.to_owned())),
+            output: Output::CacheOnly,
+            ..builder.request()
+        };
+        let outcomes = builder.run_for_saving(&[request])?;
+        if let Some(failure) = outcomes.into_iter().find_map(|outcome| outcome.failure) {
+            return Err(self.of_failure(&failure));
+        }
+        let read = |path: Utf8PathBuf| {
+            std::fs::read(&path).map_err(|error| {
+                Error::new(
+                    exit_code::ENGINE,
+                    format_args!("BuildKit's export lacks `{path}`: {error}"),
+                )
+            })
+        };
+        let blob = |descriptor: &Descriptor| {
+            read(
+                folder
+                    .join("blobs/sha256")
+                    .join(descriptor.digest.encoded()),
+            )
+        };
+        let broken = |error: serde_json::Error| {
+            Error::new(
+                exit_code::ENGINE,
+                format_args!("BuildKit's export is not what we know: {error}"),
+            )
+        };
+        let index: ImageIndex =
+            serde_json::from_slice(&read(folder.join("index.json"))?).map_err(broken)?;
+        let [manifest] = index.manifests.as_slice() else {
+            return Err(Error::new(
+                exit_code::ENGINE,
+                "BuildKit's export names not one manifest",
+            ));
+        };
+        let manifest: ImageManifest = serde_json::from_slice(&blob(manifest)?).map_err(broken)?;
+        let config = CacheConfig::parse(&blob(&manifest.config)?).map_err(of_cache)?;
+        let stored: BTreeSet<crate::oci::Digest> = self
+            .layers
+            .by_diff_id
+            .values()
+            .map(|blob| blob.digest.clone())
+            .collect();
+        for layer in manifest
+            .layers
+            .iter()
+            .filter(|layer| !stored.contains(&layer.digest))
+        {
+            let path = folder.join("blobs/sha256").join(layer.digest.encoded());
+            let (_, size) = self
+                .writer
+                .adopt_file(path.as_std_path(), Some(&layer.digest))
+                .map_err(|error| of_store(&error))?;
+            self.saved.bytes += size;
+            self.saved.layers += 1;
+        }
+        CacheGraph::from_config(&config, &manifest.layers).map_err(of_cache)
+    }
+
+    /// The client writes the export into the store's folder: its disk can be what failed.
+    fn of_failure(&self, failure: &Failure) -> Error {
+        let text = failure.errors.join("; ");
+        let of_disk = [
+            (
+                "no space left on device",
+                "free disk space, or lower `max-size` under `[store]`",
+            ),
+            (
+                "read-only file system",
+                "use `--read-only`, or choose a writable store with `--store`",
+            ),
+        ];
+        for (symptom, hint) in of_disk {
+            if text.contains(symptom) {
+                let store = self.writer.root().display();
+                let message = format!("the export into the store `{store}` failed: {symptom}");
+                return Error::new(exit_code::STORE, message).with_hint(hint);
+            }
+        }
+        let code = failure.exit_code;
+        Error::new(
+            exit_code::ENGINE,
+            format_args!("BuildKit could not export its cache (exit code {code})"),
+        )
+    }
+}
