@@ -1,0 +1,166 @@
+//! What an engine held at one moment, so that what came later can be taken away again and nothing
+//! else.
+
+use std::collections::BTreeSet;
+
+use docker_layer_cache::oci::Digest;
+
+/// Runs `docker` with these arguments and returns what it printed, or what it complained about.
+pub type Docker<'a> = dyn Fn(&[&str]) -> Result<String, String> + 'a;
+
+/// More rounds than any chain of images or build cache records needs.
+const MAX_ROUNDS: usize = 30;
+
+/// The images and build cache records of an engine at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSnapshot {
+    images: BTreeSet<String>,
+    build_cache: BTreeSet<String>,
+    in_use: BTreeSet<String>,
+}
+
+impl EngineSnapshot {
+    /// Notes what the engine holds now.
+    ///
+    /// # Errors
+    /// Where `docker` fails; the text is its complaint.
+    pub fn take(docker: &Docker<'_>) -> Result<Self, String> {
+        Ok(Self {
+            images: images(docker)?,
+            build_cache: build_cache(docker, Use::Free)?,
+            in_use: build_cache(docker, Use::InUse)?,
+        })
+    }
+
+    /// Returns the build cache records that something was using, which an engine never prunes.
+    pub fn in_use(&self) -> &BTreeSet<String> {
+        &self.in_use
+    }
+
+    /// Tells whether the engine held nothing that can be removed.
+    pub fn is_empty(&self) -> bool {
+        self.images.is_empty() && self.build_cache.is_empty()
+    }
+
+    /// Removes the images that the engine did not hold then and whose lowest layer is one of
+    /// `lowest`, and the build cache records that it did not hold then.
+    ///
+    /// An image that somebody else brought in the meantime stays, since it stands on another layer.
+    /// Build cache records tell nothing about whose they are: one that somebody else's build made
+    /// in the meantime, and does not use any more, goes too.
+    ///
+    /// # Errors
+    /// Where `docker` fails; the text is its complaint.
+    pub fn remove_what_appeared(
+        &self,
+        docker: &Docker<'_>,
+        lowest: &[Digest],
+    ) -> Result<(), String> {
+        // An image cannot go before those that stand on it, nor a record before its children:
+        // rounds, until nothing moves any more.
+        for _ in 0..MAX_ROUNDS {
+            let held = images(docker)?;
+            let appeared = held.difference(&self.images);
+            if appeared
+                .filter(|image| stands_on(docker, image, lowest))
+                .filter(|image| docker(&["image", "rm", "--force", image]).is_ok())
+                .count()
+                == 0
+            {
+                break;
+            }
+        }
+        for _ in 0..MAX_ROUNDS {
+            let held = build_cache(docker, Use::Free)?;
+            let mut appeared = held
+                .iter()
+                .filter(|id| !self.build_cache.contains(*id) && !self.in_use.contains(*id))
+                .peekable();
+            if appeared.peek().is_none() {
+                break;
+            }
+            for record in appeared {
+                // Only one `id` is taken at a time.
+                let filter = format!("id={record}");
+                docker(&["builder", "prune", "--all", "--force", "--filter", &filter])?;
+            }
+            if build_cache(docker, Use::Free)? == held {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn images(docker: &Docker<'_>) -> Result<BTreeSet<String>, String> {
+    let ids = docker(&["image", "ls", "--all", "--quiet", "--no-trunc"])?;
+    Ok(ids.lines().map(str::to_owned).collect())
+}
+
+fn stands_on(docker: &Docker<'_>, image: &str, lowest: &[Digest]) -> bool {
+    let format = "{{range .RootFS.Layers}}{{.}} {{end}}";
+    // An image that has just gone with its parent stands on nothing.
+    let layers = docker(&["image", "inspect", "--format", format, image]).unwrap_or_default();
+    let first = layers.split_whitespace().next();
+    first.is_some_and(|first| lowest.iter().any(|digest| digest.as_str() == first))
+}
+
+/// Whether something holds on to a build cache record.
+#[derive(Clone, Copy)]
+enum Use {
+    Free,
+    InUse,
+}
+
+fn build_cache(docker: &Docker<'_>, wanted: Use) -> Result<BTreeSet<String>, String> {
+    let format = match wanted {
+        Use::Free => "{{range .BuildCache}}{{if not .InUse}}{{.ID}}\n{{end}}{{end}}",
+        Use::InUse => "{{range .BuildCache}}{{if .InUse}}{{.ID}}\n{{end}}{{end}}",
+    };
+    let ids = docker(&["system", "df", "--verbose", "--format", format])?;
+    Ok(ids
+        .lines()
+        // A record in use is marked with a star.
+        .map(|id| id.trim().trim_end_matches('*').to_owned())
+        .filter(|id| !id.is_empty())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn only_ours_that_appeared_is_removed_children_first() {
+        let held = RefCell::new(BTreeSet::from(["old".to_owned()]));
+        let docker = |arguments: &[&str]| match arguments {
+            ["image", "ls", ..] => Ok(held
+                .borrow()
+                .iter()
+                .fold(String::new(), |all, id| all + id + "\n")),
+            ["image", "inspect", .., "foreign"] => Ok(Digest::of(b"theirs").to_string()),
+            ["image", "inspect", ..] => Ok(format!("{} sha256:more", Digest::of(b"ours"))),
+            ["image", "rm", _, image] => {
+                // `a-parent` sorts first, and cannot go while its child is there.
+                if *image == "a-parent" && held.borrow().contains("child") {
+                    return Err("image has dependent child images".to_owned());
+                }
+                held.borrow_mut().remove(*image);
+                Ok(String::new())
+            }
+            _ => Ok(String::new()),
+        };
+        let before = EngineSnapshot::take(&docker).expect("the fake answers");
+        let ours = Digest::of(b"ours");
+        held.borrow_mut()
+            .extend(["a-parent", "child", "foreign"].map(str::to_owned));
+        before
+            .remove_what_appeared(&docker, &[ours])
+            .expect("the fake answers");
+        assert_eq!(
+            *held.borrow(),
+            BTreeSet::from(["old", "foreign"].map(str::to_owned))
+        );
+    }
+}
