@@ -1,0 +1,112 @@
+//! End-to-end tests: the real binary on real engines.
+//!
+//! Every scenario runs once per engine, as `<engine>::<scenario>`. Engines come from
+//! `DOCKER_LAYER_CACHE_TEST_ENGINES`: `name=DOCKER_HOST` pairs, separated by commas or white space,
+//! each optionally followed by options behind semicolons:
+//!
+//! ```text
+//! old=unix:///run/old.sock;path=/opt/docker-20/bin;config=/opt/docker-20/client, new=tcp://127.0.0.1:2375
+//! ```
+//!
+//! - `path=DIR` is put in front of `PATH`, to choose the `docker` command;
+//! - `config=DIR` becomes `DOCKER_CONFIG`, to choose its plugins and credentials;
+//! - `lock=FILE` is locked while a test uses the engine, instead of a file in the temp folder.
+//!
+//! **An engine that is named there is wiped completely, again and again.** Without the variable the
+//! tests use the engine that `docker` reaches, and remove from it only what they brought.
+//! Engines run in parallel with each other; the tests of one engine run one after another, also
+//! against other test processes.
+
+mod support;
+
+mod base_moves;
+mod cycle;
+mod damaged_store;
+mod errors;
+mod key;
+mod pass_through;
+mod registry;
+mod secrets;
+mod shared_layers;
+mod storage_errors;
+mod tidy;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+
+use support::{Bench, Engine, Outcome, Turnstile};
+
+/// A scenario that every engine has to pass.
+type Scenario = (&'static str, fn(&Bench) -> Outcome);
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    let trials: Vec<Trial> = trials();
+    // A test of an engine spends its life waiting for its turn, so each gets a thread; what may
+    // really run at once is decided by the engines' turns and the turnstile.
+    arguments.test_threads = arguments.test_threads.or(Some(trials.len().max(1)));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trials() -> Vec<Trial> {
+    let turnstile = Arc::new(Turnstile::new());
+    let groups = [
+        ("tidy", tidy::TESTS),
+        ("errors", errors::TESTS),
+        ("key", key::TESTS),
+        ("secrets", secrets::TESTS),
+    ];
+    let mut trials: Vec<Trial> = groups
+        .into_iter()
+        .flat_map(|(group, tests)| tests.iter().map(move |test| (group, test)))
+        .map(|(group, &(name, test))| {
+            let turnstile = Arc::clone(&turnstile);
+            Trial::test(format!("{group}::{name}"), move || {
+                let _pass = turnstile.enter();
+                test()
+            })
+        })
+        .collect();
+    let scenarios = [
+        registry::SCENARIOS,
+        cycle::SCENARIOS,
+        base_moves::SCENARIOS,
+        damaged_store::SCENARIOS,
+        shared_layers::SCENARIOS,
+        pass_through::SCENARIOS,
+        storage_errors::SCENARIOS,
+        secrets::SCENARIOS,
+    ];
+    for engine in support::engines() {
+        for &(name, scenario) in scenarios.into_iter().flatten() {
+            trials.push(engine_trial(&engine, name, scenario));
+        }
+    }
+    trials
+}
+
+fn engine_trial(
+    engine: &Result<Arc<Engine>, support::Absent>,
+    name: &str,
+    scenario: fn(&Bench) -> Outcome,
+) -> Trial {
+    match engine {
+        Ok(engine) => {
+            let engine = Arc::clone(engine);
+            Trial::test(format!("{}::{name}", engine.name()), move || {
+                let bench = Bench::new(&engine)?;
+                scenario(&bench)
+            })
+        }
+        Err(absent) => {
+            let reason = absent.reason.clone();
+            Trial::test(format!("{}::{name}", absent.name), move || {
+                Err(reason.into())
+            })
+            .with_kind(absent.reason.clone())
+            .with_ignored_flag(true)
+        }
+    }
+}
