@@ -1,8 +1,13 @@
 //! Several builds in one call of `docker buildx bake`: pure.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::{BuildRequest, CacheTarget, Output};
+
+/// What the targets' names begin with; the request's place follows.
+const TARGET: &str = "build-";
 
 /// Returns the arguments behind `docker` of a bake that reads its targets from stdin.
 pub(super) fn bake_argv() -> Vec<String> {
@@ -11,11 +16,25 @@ pub(super) fn bake_argv() -> Vec<String> {
         .to_vec()
 }
 
+/// Returns a line of a bake's progress without the target's name: `#9 [stage-1 deps 2/3] COPY a b`
+/// is `#9 [deps 2/3] COPY a b` in a build of its own.
+///
+/// Source: <https://github.com/docker/buildx/blob/v0.29.1/util/progress/multiwriter.go>
+pub(super) fn without_target(line: &str) -> Cow<'_, str> {
+    let found = line.split_once(" [").and_then(|(number, rest)| {
+        let is_number = number.strip_prefix('#')?.parse::<u32>().is_ok();
+        let (target, rest) = rest.split_once(' ').filter(|_| is_number)?;
+        target.strip_prefix(TARGET)?.parse::<usize>().ok()?;
+        Some(format!("{number} [{rest}"))
+    });
+    found.map_or(Cow::Borrowed(line), Cow::Owned)
+}
+
 /// Returns the targets of a bake as JSON. The context and the Dockerfile are absolute paths.
 ///
 /// Source: <https://github.com/docker/buildx/blob/v0.29.1/docs/bake-reference.md>
 pub(super) fn bake_json(requests: &[BuildRequest]) -> String {
-    let name = |at: usize| format!("stage-{at}");
+    let name = |at: usize| format!("{TARGET}{at}");
     let targets: Map<String, Value> = requests
         .iter()
         .enumerate()
@@ -109,10 +128,39 @@ mod tests {
             output: Output::Image(vec!["x:1".into()]),
         };
         let json: Value = serde_json::from_str(&bake_json(&[request])).expect("it is JSON");
-        let target = &json["target"]["stage-0"];
+        let target = &json["target"]["build-0"];
         assert_eq!(target["args"]["V"], "$${HOME} %%{ if } $x");
         assert_eq!(target["cache-to"], json!(["type=inline"]));
         assert_eq!(target["tags"], json!(["x:1"]));
-        assert_eq!(json["group"]["default"]["targets"], json!(["stage-0"]));
+        assert_eq!(json["group"]["default"]["targets"], json!(["build-0"]));
+    }
+
+    #[test]
+    fn lines_lose_the_target_and_nothing_else() {
+        for (line, expected) in [
+            ("#9 [build-1 deps 2/3] COPY a b", "#9 [deps 2/3] COPY a b"),
+            (
+                "#9 [build-0 linux/amd64 deps 2/3] RUN x",
+                "#9 [linux/amd64 deps 2/3] RUN x",
+            ),
+            (
+                "#15 [build-2] exporting to image",
+                "#15 [build-2] exporting to image",
+            ),
+            (
+                "#1 [internal] load local bake definitions",
+                "#1 [internal] load local bake definitions",
+            ),
+            (
+                "#9 0.2 [build-1 of 3] compiling",
+                "#9 0.2 [build-1 of 3] compiling",
+            ),
+            (
+                "[build-1 deps 2/3] no progress line",
+                "[build-1 deps 2/3] no progress line",
+            ),
+        ] {
+            assert_eq!(without_target(line), expected);
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::oci::Digest;
 
-use super::bake::{bake_argv, bake_json};
+use super::bake::{bake_argv, bake_json, without_target};
 use super::client::not_started;
 use super::{
     BuildRequest, Builder, BuildkitProgress, ClassicProgress, Docker, EngineError, EngineErrorKind,
@@ -67,7 +67,8 @@ impl Docker {
         )
     }
 
-    /// Runs several builds as one: `BuildKit` does what they share once.
+    /// Runs several builds as one: `BuildKit` does what they share once. Steps and lines are as in
+    /// a build of its own.
     ///
     /// # Errors
     /// As [`Docker::build`].
@@ -80,7 +81,9 @@ impl Docker {
         let docker = self
             .with_env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
             // What the targets read is what their builds would read anyway.
-            .with_env("BUILDX_BAKE_ENTITLEMENTS_FS", "0");
+            .with_env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
+            // Asked of git for each target, for an attestation that is not made.
+            .with_env("BUILDX_GIT_INFO", "0");
         docker.run_build(
             &bake_argv(),
             Some(&bake_json(requests)),
@@ -126,6 +129,10 @@ impl Docker {
                 scope.spawn(move || pipe.write_all(text.as_bytes()));
             }
             for line in lines {
+                let line = match stdin {
+                    Some(_) => without_target(&line).into_owned(),
+                    None => line,
+                };
                 if is_classic {
                     classic.line(&line, started.elapsed().as_secs_f64());
                 } else {

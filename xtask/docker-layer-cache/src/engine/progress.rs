@@ -139,7 +139,16 @@ impl BuildkitProgress {
             };
             steps.push(((order, number), step));
         }
-        steps.sort_by_key(|(order, _)| *order);
+        // Several builds in one print what they share several times: it ran once, and hit then.
+        let weight = |step: &Step| match step.result {
+            StepResult::Failed => 0,
+            StepResult::Run => 1,
+            StepResult::Hit => 2,
+        };
+        steps.sort_by_key(|(order, step)| (*order, weight(step)));
+        steps.dedup_by(|(_, later), (_, first)| {
+            (&later.stage, &later.step) == (&first.stage, &first.step)
+        });
         steps.into_iter().map(|(_, step)| step).collect()
     }
 }
@@ -355,6 +364,27 @@ mod tests {
             let steps = progress.steps(&names(&["stage-0"]));
             assert!(steps[0].seconds.abs() < f64::EPSILON, "{time}");
         }
+    }
+
+    #[test]
+    fn a_step_of_several_builds_in_one_ran_once() {
+        let mut progress = BuildkitProgress::default();
+        for line in [
+            "#8 [deps 2/3] COPY lock .",
+            "#8 CACHED",
+            "#9 [deps 2/3] COPY lock .",
+            "#9 DONE 1.5s",
+            "#10 [deps 3/3] RUN a",
+            "#10 CACHED",
+        ] {
+            progress.line(line);
+        }
+        let steps = progress.steps(&["deps".to_owned()]);
+        let found: Vec<(&str, StepResult)> = steps
+            .iter()
+            .map(|step| (step.step.as_str(), step.result))
+            .collect();
+        assert_eq!(found, [("2/3", StepResult::Run), ("3/3", StepResult::Hit)]);
     }
 
     #[test]

@@ -9,9 +9,9 @@ use super::job::Job;
 use super::key::{Digests, Keyed, key};
 use super::notes::{Built, Notes, Restored, write_file};
 use super::restore::recorded_by;
-use super::stage_images::{pin_bases, stage_tag, wanted_stages};
+use super::stage_images::{pin_bases, saving_tag, stage_tag, unique, untag, wanted_stages};
 use super::stages::NamedDockerfile;
-use super::steps::{print_steps, with_unprinted};
+use super::steps::{print_steps, steps_of, with_unprinted};
 use crate::cli::TaskArgs;
 use crate::engine::{
     self, BuildArg, BuildOutcome, BuildRequest, CacheSource, CacheTarget, Failure, Output,
@@ -60,9 +60,25 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
     if !matches!(job.engine()?.builder, crate::engine::Builder::Buildx { .. }) {
         pin_bases(job, keyed)?;
     }
+    let path = job.workspace.work_file(&keyed.image, "job.json");
+    let mut notes = Notes::read(&path).unwrap_or_else(|| Notes::new(&keyed.recipe));
+    if let Some(unsaved) = notes.built.take() {
+        untag(job, &unsaved.saving_tags());
+    }
     let sources = builder.sources(restored);
     let mut without_cache = sources.is_empty();
-    let mut outcome = builder.run(&sources)?;
+    // A job that found nothing in the store will store everything: the images for that are made
+    // beside the build, while other steps run.
+    let for_saving = if without_cache && restored.strategy.is_some() && !job.args.read_only {
+        builder.saving_tags()?
+    } else {
+        Vec::new()
+    };
+    let mut outcome = if for_saving.is_empty() {
+        builder.run(&sources)?
+    } else {
+        builder.run_with_stages(&for_saving)?
+    };
     if let Some(failure) = outcome.failure.take_if(|failure| {
         !without_cache && strategy != Strategy::StageImages && failure.is_cache_import()
     }) {
@@ -78,7 +94,15 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
             annotate(job, restored, super::FAILED_ANNOTATION);
         }
     }
+    let made_for_saving = builder.made_for_saving(for_saving);
     if let Some(failure) = &outcome.failure {
+        untag(
+            job,
+            &made_for_saving
+                .into_iter()
+                .map(|(_, tag)| tag)
+                .collect::<Vec<_>>(),
+        );
         return Err(of_failure(keyed, failure));
     }
     if strategy != Strategy::StageImages {
@@ -90,7 +114,10 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         strategy,
         base_key: keyed.keys.base.clone(),
         full_key: keyed.keys.full.clone(),
-        stage_images: builder.stage_images(&outcome)?,
+        stage_images: match strategy {
+            Strategy::StageImages => builder.stage_images(&outcome)?,
+            _ => made_for_saving,
+        },
         recorded: forecast.map_or_else(Vec::new, |forecast| {
             forecast.recorded(&outcome.steps, &before)
         }),
@@ -115,8 +142,6 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         // Until it is saved: a later build finds it in the engine, and nothing would run.
         write_file(&unsaved, b"")?;
     }
-    let path = job.workspace.work_file(&keyed.image, "job.json");
-    let mut notes = Notes::read(&path).unwrap_or_else(|| Notes::new(&keyed.recipe));
     notes.built = Some(built.clone());
     notes.write(&path)?;
     print_steps(job, keyed, &built, outcome.duration.as_secs_f64());
@@ -251,6 +276,44 @@ impl<'a> Builder<'a> {
         })
     }
 
+    /// Returns a tag for each stage that a save will want, where one build can make them all.
+    fn saving_tags(&self) -> Result<Vec<(usize, String)>, Error> {
+        let can = self.strategy == Strategy::WrittenBuildCache
+            && matches!(self.job.engine()?.builder, engine::Builder::Buildx { .. });
+        let unique = unique();
+        let stages = &self.keyed.evaluation.stages;
+        Ok((0..stages.len())
+            .filter(|stage| can && stages[*stage].needed)
+            .filter(|stage| steps_of(&stages[*stage]).next().is_some())
+            .map(|stage| {
+                let name = &self.stages[stage];
+                (stage, saving_tag(&self.keyed.image.name, name, &unique))
+            })
+            .collect())
+    }
+
+    /// Builds the image, and in the same run the images of its stages, with inline records.
+    fn run_with_stages(&self, tags: &[(usize, String)]) -> Result<BuildOutcome, Error> {
+        let mut requests = vec![self.request()];
+        requests.extend(tags.iter().map(|(stage, tag)| BuildRequest {
+            cache_to: Some(CacheTarget::Inline),
+            output: Output::Image(vec![tag.clone()]),
+            ..self.stage_request(*stage)
+        }));
+        let mut print = |line: &str| self.job.talk.build_output(line);
+        let docker = &self.job.docker;
+        let mut outcome = docker.build_all(&requests, &self.stages, &mut print)?;
+        self.named.rename_steps(&mut outcome.steps, &self.stages);
+        Ok(outcome)
+    }
+
+    /// Names the stages of these tags.
+    fn made_for_saving(&self, tags: Vec<(usize, String)>) -> Vec<(String, String)> {
+        tags.into_iter()
+            .map(|(stage, tag)| (self.stages[stage].clone(), tag))
+            .collect()
+    }
+
     /// Builds one stage after the other, each with only its own old image: given several images
     /// at once, `BuildKit` takes some steps of one and misses others, from run to run.
     fn run_stage_by_stage(&self, sources: &[CacheSource]) -> Result<BuildOutcome, Error> {
@@ -294,9 +357,6 @@ impl<'a> Builder<'a> {
     /// job on the same engine may move the tags.
     fn stage_images(&self, outcome: &BuildOutcome) -> Result<Vec<(String, String)>, Error> {
         let mut images = Vec::new();
-        if self.strategy != Strategy::StageImages {
-            return Ok(images);
-        }
         let wanted = wanted_stages(self.keyed, self.strategy);
         for (name, image) in self
             .stages
@@ -314,6 +374,17 @@ impl<'a> Builder<'a> {
 }
 
 impl Built {
+    /// Returns the tags that the build made for the next save.
+    pub(super) fn saving_tags(&self) -> Vec<String> {
+        match self.strategy {
+            Strategy::WrittenBuildCache => {
+                let tags = self.stage_images.iter();
+                tags.map(|(_, tag)| tag.clone()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Returns how many steps hit.
     pub(super) fn n_hits(&self) -> usize {
         self.steps

@@ -75,7 +75,8 @@ pub(super) struct Built {
     /// It was built without what was restored.
     #[serde(default)]
     pub without_cache: bool,
-    /// The images of the stages, where the builder made them: stage, the start of the image ID.
+    /// The images of the stages, where the build made them: stage, and the tag or the start of the
+    /// image ID.
     pub stage_images: Vec<(String, String)>,
 }
 

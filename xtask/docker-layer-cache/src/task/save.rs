@@ -4,7 +4,7 @@ mod exported;
 mod images;
 mod written;
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use xshell::Shell;
 
@@ -14,6 +14,7 @@ use super::job::Job;
 use super::key::{Digests, Keyed, key};
 use super::notes::{Built, Notes, Restored};
 use super::restore::of_store;
+use super::stage_images::{unique, untag};
 use super::{RECIPE_ANNOTATION, STAGE_RECORDS_ANNOTATION};
 use crate::buildkit_cache::{CacheGraph, StageRecords};
 use crate::cli::TaskArgs;
@@ -76,6 +77,7 @@ pub(super) fn save(
 ) -> Result<Saved, Error> {
     let started = Instant::now();
     let saved = try_save(job, keyed, restored, built);
+    untag(job, &built.saving_tags());
     let saved = match saved {
         Ok(saved) => saved,
         Err(error) if job.args.strict => return Err(error),
@@ -304,14 +306,6 @@ impl Save<'_> {
             && entry.engine_class == self.class
             && entry.platform == self.keyed.platform
     }
-}
-
-/// Jobs in containers have the same process IDs, so the time is in it too.
-fn unique() -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    format!("{:x}-{:x}", std::process::id(), now.as_nanos())
 }
 
 /// Blobs that were found damaged go, so that they count as new.

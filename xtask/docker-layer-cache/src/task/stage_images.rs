@@ -1,6 +1,7 @@
 //! Stage images: what the classic builder, and `BuildKit` without a build cache, can use.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::images::slug;
 use super::job::Job;
@@ -95,6 +96,27 @@ pub(super) fn stage_tag(image: &str, stage: &str, generation: usize) -> String {
         format!("__{generation}")
     };
     format!("{TAG_HOST}/{}:{}{suffix}", slug(image), slug(stage))
+}
+
+/// Returns the tag of a stage's image that is read by the next save, and then goes.
+pub(super) fn saving_tag(image: &str, stage: &str, unique: &str) -> String {
+    format!("{}__save-{unique}", stage_tag(image, stage, 0))
+}
+
+/// Takes tags away, with a warning where that fails.
+pub(super) fn untag(job: &Job<'_>, tags: &[String]) {
+    if let Err(error) = job.docker.untag(tags) {
+        job.talk.warn(error);
+    }
+}
+
+/// Returns what tells one save from every other on the same engine or store. Jobs in containers have
+/// the same process IDs, so the time is in it too.
+pub(super) fn unique() -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("{:x}-{:x}", std::process::id(), now.as_nanos())
 }
 
 /// Returns the stages that the builder builds: the classic one all of them up to the target.

@@ -3,8 +3,16 @@
 use super::job::Job;
 use super::key::Keyed;
 use super::notes::Built;
+use crate::dockerfile::{Instruction, Stage};
 use crate::engine::{Step, StepResult};
 use crate::ui::{Table, seconds};
+
+/// Returns the instructions of a stage that are steps of a build with `BuildKit`.
+pub(super) fn steps_of(stage: &Stage) -> impl Iterator<Item = &Instruction> {
+    let is_step = |keyword: &str| ["RUN", "COPY", "ADD", "WORKDIR"].contains(&keyword);
+    let instructions = stage.instructions.iter();
+    instructions.filter(move |one| is_step(&one.keyword))
+}
 
 /// Adds the steps that `BuildKit` did not print: where it finds a later step by its own key, it
 /// never looks at the stage that the step takes files from. They are hits.
@@ -13,12 +21,7 @@ pub(super) fn with_unprinted(keyed: &Keyed, printed: Vec<Step>) -> Vec<Step> {
     let mut steps = Vec::new();
     for (stage, name) in keyed.evaluation.stages.iter().zip(&names) {
         let mine: Vec<&Step> = printed.iter().filter(|step| step.stage == *name).collect();
-        let is_step = |keyword: &str| ["RUN", "COPY", "ADD", "WORKDIR"].contains(&keyword);
-        let expected: Vec<_> = stage
-            .instructions
-            .iter()
-            .filter(|one| is_step(&one.keyword))
-            .collect();
+        let expected: Vec<_> = steps_of(stage).collect();
         if !stage.needed || mine.len() >= expected.len() {
             steps.extend(mine.into_iter().cloned());
             continue;

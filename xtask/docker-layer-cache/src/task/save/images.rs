@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::super::build::Builder;
 use super::super::restore::of_store;
-use super::super::stage_images::{stage_tag, wanted_stages};
+use super::super::stage_images::{saving_tag, untag, wanted_stages};
 use super::{Save, Saved};
 use crate::buildkit_cache::CREATED_AT_ANNOTATION;
 use crate::docker_archive::{self, LayerName, LayerSink, SavedImage};
@@ -72,13 +72,7 @@ impl Save<'_> {
     ) -> Result<Vec<(usize, SavedImage)>, Error> {
         let builder = Builder::new(self.job, self.keyed, self.built.strategy)?;
         let names = self.keyed.stage_names();
-        let tag = |stage: usize| {
-            format!(
-                "{}__save-{}",
-                stage_tag(&self.keyed.image.name, &names[stage], 0),
-                self.unique
-            )
-        };
+        let tag = |stage: usize| saving_tag(&self.keyed.image.name, &names[stage], &self.unique);
         let tags: Vec<String> = stages.iter().map(|stage| tag(*stage)).collect();
         let requests: Vec<BuildRequest> = stages
             .iter()
@@ -91,16 +85,33 @@ impl Save<'_> {
             .collect();
         let built = self.build_stages(&builder, &requests);
         let images = built.and_then(|()| self.read_images(&tags));
-        if let Err(error) = self.job.docker.untag(&tags) {
-            self.job.talk.warn(error);
-        }
+        untag(self.job, &tags);
         let images = images?;
-        let by_tag = |tag: &String| images.iter().find(|image| image.repo_tags.contains(tag));
-        let found = stages
-            .iter()
-            .zip(&tags)
-            .filter_map(|(stage, tag)| Some((*stage, by_tag(tag)?.clone())));
-        Ok(found.collect())
+        Ok(by_stage(stages.iter().copied().zip(&tags), &images))
+    }
+
+    /// Reads the images that the build itself made of these stages; none where it made not all of
+    /// them, or they are gone.
+    pub(super) fn images_of_the_build(
+        &mut self,
+        stages: &[usize],
+    ) -> Result<Option<Vec<(usize, SavedImage)>>, Error> {
+        let names = self.keyed.stage_names();
+        let made = &self.built.stage_images;
+        let tag = |stage: &usize| {
+            let found = made.iter().find(|(name, _)| *name == names[*stage]);
+            found.map(|(_, tag)| (*stage, tag))
+        };
+        let Some(tags) = stages.iter().map(tag).collect::<Option<Vec<_>>>() else {
+            return Ok(None);
+        };
+        let wanted: Vec<String> = tags.iter().map(|(_, tag)| (*tag).clone()).collect();
+        let present = self.job.docker.inspect_images(&wanted)?;
+        if wanted.is_empty() || present.len() < wanted.len() {
+            return Ok(None);
+        }
+        let images = self.read_images(&wanted)?;
+        Ok(Some(by_stage(tags.into_iter(), &images)))
     }
 
     /// Builds the stages in one call where the builder can.
@@ -172,6 +183,16 @@ impl Save<'_> {
         }
         Ok(descriptors)
     }
+}
+
+/// Finds the image of each stage by its tag.
+fn by_stage<'a>(
+    tags: impl Iterator<Item = (usize, &'a String)>,
+    images: &[SavedImage],
+) -> Vec<(usize, SavedImage)> {
+    let by_tag = |tag: &String| images.iter().find(|image| image.repo_tags.contains(tag));
+    tags.filter_map(|(stage, tag)| Some((stage, by_tag(tag)?.clone())))
+        .collect()
 }
 
 /// Puts the layers of an archive into the store, except those that it has.

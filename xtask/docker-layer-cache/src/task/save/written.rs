@@ -30,7 +30,11 @@ impl Save<'_> {
             })
             .collect();
         let mut images = BTreeMap::new();
-        for (stage, image) in self.stage_images_with_records(&anew)? {
+        let stage_images = match self.images_of_the_build(&anew)? {
+            Some(images) => images,
+            None => self.stage_images_with_records(&anew)?,
+        };
+        for (stage, image) in stage_images {
             let Some(inline) = InlineCache::from_image_config(&image.config).map_err(of_cache)?
             else {
                 let message = format!(
