@@ -48,6 +48,7 @@ impl Repository {
                 DOCKERFILE.replace("@base@", base).as_str(),
             ),
             ("docker/images.toml", &config),
+            (".dockerignore", "target\n"),
             ("deps.lock", "library 1.0\n"),
             ("src/greet.sh", "cat /srv/greeting.txt\n"),
         ] {
