@@ -1,21 +1,26 @@
 //! The whole job against what one would use instead, on real engines, in one run.
 //!
 //! ```sh
-//! DOCKER_LAYER_CACHE_TEST_ENGINES="e28=unix:///…" cargo bench -p xtask --bench job -- [--runs 5] [--megabytes 300]
+//! DOCKER_LAYER_CACHE_TEST_ENGINES="e28=unix:///…" cargo bench -p xtask --bench job -- [--runs 5] [--megabytes 300] [--work 10]
 //! ```
 //!
-//! Each engine that is named is wiped again and again. Competitors:
-//! - *seed*: `docker save STAGES | gzip`, then `gunzip | docker load` and `docker build --cache-from`;
+//! Each engine that is named is wiped before every job, as a fresh CI machine would be. Every job
+//! but the first starts from what the first one saved. Competitors:
+//! - *ours*: `docker-ci`;
+//! - *none*: `docker build`;
+//! - *seed*: `gunzip | docker load`, a `docker build --cache-from` for each stage,
+//!   `docker save STAGES | gzip`;
 //! - *zstd*: the same with `zstd -T0 -3` (where the machine has it);
-//! - *none*: `docker build` on the blank engine;
-//! - *floor*: `docker save > /dev/null`, what reading the images out costs by itself.
+//! - *local*: `--cache-from type=local --cache-to type=local,mode=max` (where the engine can);
+//! - *floor*: `docker save > /dev/null` and `docker load` of an uncompressed archive: what the engine
+//!   takes by itself.
 //!
-//! Medians go to stdout as a table and to `target/bench/job.json`.
+//! `--work` is what the dependency step takes besides writing its files, in seconds: it stands for
+//! fetching and compiling. Medians go to stdout as a table and to `target/bench/job.json`.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    clippy::format_push_string,
     dead_code,
     unused_imports,
     reason = "a benchmark prints, and uses a part of the tests' support"
@@ -24,11 +29,13 @@
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use docker_layer_cache_demo::Base;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use support::{Bench, Engine, Project, engines};
@@ -37,7 +44,7 @@ const DOCKERFILE: &str = "\
 FROM @base@ AS deps
 COPY deps.lock /deps.lock
 ADD vendor.tar /opt/deps/
-RUN cat /deps.lock > /deps.done
+RUN cat /deps.lock > /deps.done && sleep @work@
 
 FROM deps AS build
 COPY src /src
@@ -48,6 +55,22 @@ COPY --from=build /app /app
 RUN cat /app > /installed
 ";
 const STAGES: [&str; 3] = ["deps", "build", "runtime"];
+/// Each with what is changed before it.
+const JOBS: [(&str, Change); 5] = [
+    ("cold", Change::Nothing),
+    ("unchanged", Change::Nothing),
+    ("source changed", Change::Source),
+    ("lock changed", Change::Lock),
+    ("base moved", Change::Base),
+];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Change {
+    Nothing,
+    Source,
+    Lock,
+    Base,
+}
 
 fn main() -> ExitCode {
     let flags: Vec<String> = std::env::args().collect();
@@ -56,7 +79,11 @@ fn main() -> ExitCode {
         at.and_then(|at| flags.get(at + 1)?.parse().ok())
             .unwrap_or(default)
     };
-    let (runs, megabytes) = (number("--runs", 5), number("--megabytes", 300));
+    let size = Size {
+        runs: number("--runs", 5),
+        megabytes: number("--megabytes", 300),
+        work_seconds: number("--work", 10),
+    };
     let mut results = BTreeMap::new();
     for engine in engines() {
         let engine = match engine {
@@ -67,10 +94,17 @@ fn main() -> ExitCode {
                 continue;
             }
         };
-        match race(&engine, runs, megabytes) {
-            Ok(figures) => {
-                println!("{}", table(engine.name(), &figures));
-                results.insert(engine.name().to_owned(), json!(figures));
+        match race(&engine, &size) {
+            Ok((version, figures)) => {
+                println!("{}\n", table(engine.name(), &figures));
+                let figures: BTreeMap<String, &BTreeMap<String, f64>> = figures
+                    .iter()
+                    .map(|((what, unit), cells)| (format!("{what}, {unit}"), cells))
+                    .collect();
+                results.insert(
+                    engine.name().to_owned(),
+                    json!({ "version": version, "medians": figures }),
+                );
             }
             Err(error) => {
                 eprintln!("{}: {}", engine.name(), error.message().unwrap_or_default());
@@ -82,181 +116,319 @@ fn main() -> ExitCode {
         eprintln!("name engines that may be wiped in DOCKER_LAYER_CACHE_TEST_ENGINES");
         return ExitCode::FAILURE;
     }
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
-    let written = std::fs::create_dir_all(&target).and_then(|()| {
-        let document = json!({ "runs": runs, "megabytes": megabytes, "median seconds": results });
-        std::fs::write(target.join("job.json"), document.to_string())
+    let document = json!({
+        "runs": size.runs,
+        "megabytes": size.megabytes,
+        "work seconds": size.work_seconds,
+        "cores": std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+        "engines": results,
     });
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
+    let written = std::fs::create_dir_all(&target)
+        .and_then(|()| std::fs::write(target.join("job.json"), document.to_string()));
     if let Err(error) = written {
         eprintln!("cannot write `{}`: {error}", target.display());
     }
     ExitCode::SUCCESS
 }
 
-/// Median seconds by what was measured.
-type Figures = BTreeMap<String, f64>;
+struct Size {
+    runs: usize,
+    megabytes: usize,
+    work_seconds: usize,
+}
 
-fn race(engine: &Engine, runs: usize, megabytes: usize) -> Result<Figures, Failed> {
+/// What was measured, with its unit → competitor → median.
+type Figures = BTreeMap<(String, &'static str), BTreeMap<String, f64>>;
+
+/// All samples of one engine.
+#[derive(Default)]
+struct Samples(BTreeMap<(String, &'static str), BTreeMap<String, Vec<f64>>>);
+
+impl Samples {
+    fn seconds(&mut self, what: &str, who: &str, seconds: f64) {
+        self.keep(what, "s", who, seconds);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "megabytes for people")]
+    fn bytes(&mut self, what: &str, who: &str, bytes: u64) {
+        self.keep(what, "MB", who, bytes as f64 / 1e6);
+    }
+
+    fn keep(&mut self, what: &str, unit: &'static str, who: &str, value: f64) {
+        let cells = self.0.entry((what.to_owned(), unit)).or_default();
+        cells.entry(who.to_owned()).or_default().push(value);
+    }
+
+    fn medians(self) -> Figures {
+        let median = |mut values: Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let row = |cells: BTreeMap<String, Vec<f64>>| {
+            let medians = cells.into_iter().map(|(who, all)| (who, median(all)));
+            medians.collect()
+        };
+        let rows = self.0.into_iter();
+        rows.map(|(what, cells)| (what, row(cells))).collect()
+    }
+}
+
+/// One engine, one repository, and where the competitors keep what they save.
+struct Race<'a> {
+    bench: Bench<'a>,
+    project: Project,
+    base: Base,
+    n_moves: u32,
+    samples: Samples,
+    is_buildkit: bool,
+    can_export: bool,
+    has_zstd: bool,
+}
+
+fn race(engine: &Engine, size: &Size) -> Result<(String, Figures), Failed> {
     let bench = Bench::new(engine)?;
     let base = bench.base("bench")?;
-    let project = Project::with_dockerfile(&DOCKERFILE.replace("@base@", &base.reference))?;
+    let dockerfile = DOCKERFILE
+        .replace("@base@", &base.reference)
+        .replace("@work@", &size.work_seconds.to_string());
+    let project = Project::with_dockerfile(&dockerfile)?;
     project.configure("inputs = [\"deps.lock\"]\n")?;
-    project.write("deps.lock", "1.0\n")?;
-    vendor(&project.root().join("vendor.tar"), megabytes)?;
-    let mut samples: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for run in 0..runs {
-        let mut keep =
-            |what: &str, seconds: f64| samples.entry(what.to_owned()).or_default().push(seconds);
-        project.write("src/main.txt", &format!("source {run}\n"))?;
-        std::fs::remove_dir_all(project.store()).or_else(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        })?;
-        // Ours: cold, unchanged, source changed.
-        for (job, phases) in [
-            ("cold", &["save"][..]),
-            ("unchanged", &["restore", "build", "save"]),
-            ("source changed", &["save"]),
-        ] {
-            if job == "source changed" {
-                project.write("src/main.txt", &format!("source {run} changed\n"))?;
+    vendor(&project.root().join("vendor.tar"), size.megabytes)?;
+    let version = engine.run(&["version", "--format", "{{.Server.Version}}"])?;
+    let is_buildkit = engine.run(&["buildx", "version"]).is_ok();
+    let driver = engine.run(&["info", "--format", "{{json .DriverStatus}}"])?;
+    let mut race = Race {
+        bench,
+        project,
+        base,
+        n_moves: 0,
+        samples: Samples::default(),
+        is_buildkit,
+        can_export: is_buildkit && driver.contains("io.containerd.snapshotter"),
+        has_zstd: Command::new("zstd").arg("--version").output().is_ok(),
+    };
+    for run in 0..size.runs {
+        race.ours(run)?;
+        race.none(run)?;
+        race.by_hand(run, "seed", "gunzip -c", "gzip")?;
+        if race.has_zstd {
+            race.by_hand(run, "zstd", "zstd -q -dc", "zstd -q -T0 -3")?;
+        }
+        if race.can_export {
+            race.local(run)?;
+        }
+    }
+    Ok((version.trim().to_owned(), race.samples.medians()))
+}
+
+impl Race<'_> {
+    /// Puts the repository and the registry as they are for a job, and empties the engine.
+    fn prepare(&mut self, run: usize, job: &str, change: Change) -> Result<(), Failed> {
+        let changed = |what| if change == what { job } else { "as it was" };
+        self.project.write(
+            "src/main.txt",
+            &format!("source of run {run}, {}\n", changed(Change::Source)),
+        )?;
+        self.project.write(
+            "deps.lock",
+            &format!("lock of run {run}, {}\n", changed(Change::Lock)),
+        )?;
+        if change == Change::Base {
+            self.n_moves += 1;
+            self.base.move_to(self.n_moves)?;
+        }
+        self.bench.wipe()
+    }
+
+    /// The whole job with `docker-ci`.
+    fn ours(&mut self, run: usize) -> Result<(), Failed> {
+        let store = self.project.store().to_owned();
+        let saved = self.folder().join("saved-store");
+        remove(&store)?;
+        for (job, change) in JOBS {
+            self.prepare(run, job, change)?;
+            if job != "cold" {
+                copy(&saved, &store)?;
             }
-            bench.wipe()?;
             let started = Instant::now();
-            let report = project.xtask(&bench, &["docker-ci", "--json"])?.success()?;
-            keep(
-                &format!("job, {job}: ours"),
-                started.elapsed().as_secs_f64(),
-            );
+            let run = self.project.xtask(&self.bench, &["docker-ci", "--json"])?;
+            let report = run.success()?;
+            let job_row = format!("job, {job}");
+            let seconds = started.elapsed().as_secs_f64();
+            self.samples.seconds(&job_row, "ours", seconds);
             let report: Value = serde_json::from_str(report.stdout.trim())?;
-            for phase in phases {
-                let seconds = report["phases"].as_array().and_then(|all| {
-                    all.iter().find(|one| one["name"] == **phase)?["seconds"].as_f64()
-                });
-                keep(
-                    &format!("{phase}, {job}: ours"),
-                    seconds.unwrap_or(f64::NAN),
-                );
+            for phase in report["phases"].as_array().into_iter().flatten() {
+                let name = phase["name"].as_str().unwrap_or_default();
+                let row = format!("{name}, {job}");
+                let seconds = phase["seconds"].as_f64().unwrap_or(f64::NAN);
+                self.samples.seconds(&row, "ours", seconds);
+                if let ("save", Some(bytes)) = (name, phase["bytes"].as_u64()) {
+                    self.samples.bytes(&row, "ours", bytes);
+                }
+            }
+            if job == "cold" {
+                copy(&store, &saved)?;
             }
         }
-        // The same images by hand.
-        seed(&bench, &project, run, &mut keep)?;
+        Ok(())
     }
-    Ok(samples
-        .into_iter()
-        .map(|(what, seconds)| (what, median(seconds)))
-        .collect())
-}
 
-/// The classic recipe, with gzip and with zstd, and no cache at all.
-fn seed(
-    bench: &Bench<'_>,
-    project: &Project,
-    run: usize,
-    keep: &mut impl FnMut(&str, f64),
-) -> Result<(), Failed> {
-    let root = project.root();
-    let root = root.to_str().ok_or("the temp folder is not UTF-8")?;
-    let inline = if bench.engine.name().starts_with("e20") {
-        ""
-    } else {
-        "--build-arg BUILDKIT_INLINE_CACHE=1"
-    };
-    let stages = |sources: &str| {
-        let one = |stage: &str| {
-            format!(
-                "docker build -q -f {root}/docker/Dockerfile --target {stage} -t seed:{stage} {inline} {sources} {root}"
-            )
-        };
-        STAGES.map(one).join(" && ")
-    };
-    let all_tags = STAGES.map(|stage| format!("seed:{stage}")).join(" ");
-    let sources = STAGES
-        .map(|stage| format!("--cache-from seed:{stage}"))
-        .join(" ");
-    project.write("src/main.txt", &format!("source {run}\n"))?;
-    bench.wipe()?;
-    keep(
-        "job, cold: none",
-        timed(
-            bench,
-            &format!("docker build -q -f {root}/docker/Dockerfile -t seed:none {root}"),
-        )?,
-    );
-    timed(bench, &stages(""))?;
-    keep(
-        "save, cold: floor",
-        timed(bench, &format!("docker save {all_tags} > /dev/null"))?,
-    );
-    keep(
-        "save, cold: zstd",
-        timed(
-            bench,
-            &format!("docker save {all_tags} | zstd -q -T0 -3 > {root}/../seed.zst"),
-        )?,
-    );
-    keep(
-        "save, cold: seed",
-        timed(
-            bench,
-            &format!("docker save {all_tags} | gzip > {root}/../seed.gz"),
-        )?,
-    );
-    for (name, unpack, pack) in [
-        ("seed", "gunzip -c", "gzip"),
-        ("zstd", "zstd -q -dc", "zstd -q -T0 -3"),
-    ] {
-        let file = format!(
-            "{root}/../seed.{}",
-            if name == "seed" { "gz" } else { "zst" }
-        );
-        for job in ["unchanged", "source changed"] {
-            let text = if job == "unchanged" {
-                format!("source {run}\n")
-            } else {
-                format!("source {run} changed\n")
-            };
-            project.write("src/main.txt", &text)?;
-            bench.wipe()?;
-            let restore = timed(bench, &format!("{unpack} < {file} | docker load -q"))?;
-            let build = timed(bench, &stages(&sources))?;
-            let save = timed(
-                bench,
-                &format!("docker save {all_tags} | {pack} > {file}.new"),
-            )?;
-            keep(&format!("job, {job}: {name}"), restore + build + save);
+    /// No cache at all.
+    fn none(&mut self, run: usize) -> Result<(), Failed> {
+        for (job, change) in JOBS {
+            self.prepare(run, job, change)?;
+            let line = format!(
+                "docker build -q {} -t bench:none {}",
+                self.file(),
+                self.root()
+            );
+            let seconds = self.timed(&line)?;
+            self.samples
+                .seconds(&format!("job, {job}"), "none", seconds);
         }
+        Ok(())
     }
-    bench.wipe()?;
-    keep(
-        "job, source changed: none",
-        timed(
-            bench,
-            &format!("docker build -q -f {root}/docker/Dockerfile -t seed:none {root}"),
-        )?,
-    );
-    Ok(())
+
+    /// The images of the stages as an archive.
+    fn by_hand(&mut self, run: usize, who: &str, unpack: &str, pack: &str) -> Result<(), Failed> {
+        let archive = self.folder().join(format!("archive-{who}"));
+        let archive = archive.to_str().ok_or("the temp folder is not UTF-8")?;
+        let tags = STAGES.map(|stage| format!("bench:{stage}")).join(" ");
+        let sources = STAGES.map(|stage| format!("--cache-from bench:{stage}"));
+        let inline = if self.is_buildkit {
+            "--build-arg BUILDKIT_INLINE_CACHE=1"
+        } else {
+            ""
+        };
+        let (file, root) = (self.file(), self.root());
+        let build = |sources: &str| {
+            let one = |stage| {
+                format!(
+                    "docker build -q {file} --target {stage} -t bench:{stage} {inline} {sources} {root}"
+                )
+            };
+            STAGES.map(one).join(" && ")
+        };
+        for (job, change) in JOBS {
+            self.prepare(run, job, change)?;
+            let mut seconds = 0.0;
+            if job != "cold" {
+                seconds += self.timed(&format!("{unpack} < {archive} | docker load -q"))?;
+                self.samples
+                    .seconds(&format!("restore, {job}"), who, seconds);
+            }
+            let sources = if job == "cold" {
+                ""
+            } else {
+                &sources.join(" ")
+            };
+            seconds += self.timed(&build(sources))?;
+            if job == "cold" && who == "seed" {
+                let floor = self.timed(&format!("docker save {tags} > /dev/null"))?;
+                self.samples.seconds("save, cold", "floor", floor);
+            }
+            let target = if job == "cold" { archive } else { "/dev/null" };
+            let save = self.timed(&format!("docker save {tags} | {pack} > {target}"))?;
+            self.samples.seconds(&format!("save, {job}"), who, save);
+            self.samples
+                .seconds(&format!("job, {job}"), who, seconds + save);
+            if job == "cold" {
+                let bytes = std::fs::metadata(archive)?.len();
+                self.samples.bytes("save, cold", who, bytes);
+            }
+            if job == "unchanged" && who == "seed" {
+                self.floor_of_loading(archive, unpack)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What loading the images takes without decompression.
+    fn floor_of_loading(&mut self, archive: &str, unpack: &str) -> Result<(), Failed> {
+        self.timed(&format!("{unpack} < {archive} > {archive}.tar"))?;
+        self.bench.wipe()?;
+        let seconds = self.timed(&format!("docker load -q < {archive}.tar"))?;
+        self.samples.seconds("restore, unchanged", "floor", seconds);
+        Ok(std::fs::remove_file(format!("{archive}.tar"))?)
+    }
+
+    /// `BuildKit`'s own cache folder.
+    fn local(&mut self, run: usize) -> Result<(), Failed> {
+        let saved = self.folder().join("saved-local");
+        let folder = self.folder().join("local");
+        remove(&saved)?;
+        for (job, change) in JOBS {
+            self.prepare(run, job, change)?;
+            remove(&folder)?;
+            let source = if job == "cold" {
+                String::new()
+            } else {
+                copy(&saved, &folder)?;
+                format!("--cache-from type=local,src={}", folder.display())
+            };
+            let line = format!(
+                "docker buildx build -q --provenance=false {} -t bench:local {source} --cache-to type=local,mode=max,dest={} {}",
+                self.file(),
+                folder.display(),
+                self.root()
+            );
+            let seconds = self.timed(&line)?;
+            self.samples
+                .seconds(&format!("job, {job}"), "local", seconds);
+            if job == "cold" {
+                copy(&folder, &saved)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.project.root().join("..")
+    }
+
+    fn root(&self) -> String {
+        self.project.root().display().to_string()
+    }
+
+    fn file(&self) -> String {
+        format!("-f {}/docker/Dockerfile", self.root())
+    }
+
+    /// Runs a line of shell on the engine and returns its seconds.
+    fn timed(&self, line: &str) -> Result<f64, Failed> {
+        let mut command = Command::new("bash");
+        command
+            .args(["-o", "pipefail", "-c", line])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let started = Instant::now();
+        let output = self.bench.engine.environment(&mut command).output()?;
+        let seconds = started.elapsed().as_secs_f64();
+        if output.status.success() {
+            return Ok(seconds);
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(format!("`{line}` failed: {said}").into())
+    }
 }
 
-/// Runs a line of shell on the engine and returns its seconds.
-fn timed(bench: &Bench<'_>, line: &str) -> Result<f64, Failed> {
-    let mut command = Command::new("bash");
-    command
-        .args(["-o", "pipefail", "-c", line])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let started = Instant::now();
-    let output = bench.engine.environment(&mut command).output()?;
-    let seconds = started.elapsed().as_secs_f64();
-    if output.status.success() {
-        return Ok(seconds);
+fn remove(folder: &Path) -> Result<(), Failed> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
-    Err(format!(
-        "`{line}` failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    )
-    .into())
+}
+
+/// Copies a folder in place of another.
+fn copy(from: &Path, to: &Path) -> Result<(), Failed> {
+    remove(to)?;
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status()?;
+    status
+        .success()
+        .then_some(())
+        .ok_or_else(|| format!("cannot copy `{}`", from.display()).into())
 }
 
 /// Writes a tar of this machine's own libraries and programs, about so many megabytes.
@@ -278,31 +450,25 @@ fn vendor(path: &Path, megabytes: usize) -> Result<(), Failed> {
     }
 }
 
-fn median(mut seconds: Vec<f64>) -> f64 {
-    seconds.sort_by(f64::total_cmp);
-    seconds[seconds.len() / 2]
-}
-
 /// Returns one row per thing measured, one column per competitor.
 fn table(engine: &str, figures: &Figures) -> String {
-    const COLUMNS: [&str; 5] = ["ours", "none", "floor", "zstd", "seed"];
-    let mut rows: BTreeMap<&str, BTreeMap<&str, f64>> = BTreeMap::new();
-    for (what, seconds) in figures {
-        if let Some((row, column)) = what.split_once(": ") {
-            rows.entry(row).or_default().insert(column, *seconds);
-        }
+    const COLUMNS: [&str; 6] = ["ours", "none", "floor", "local", "zstd", "seed"];
+    let used: BTreeSet<&str> = figures
+        .values()
+        .flat_map(|cells| cells.keys().map(String::as_str))
+        .collect();
+    let columns = COLUMNS.into_iter().filter(|name| used.contains(name));
+    let columns: Vec<&str> = columns.collect();
+    let mut text = format!("{engine:<26}");
+    for column in &columns {
+        let _ = write!(text, "{column:>10}");
     }
-    let mut text = format!("{engine:<24}");
-    for column in COLUMNS {
-        text.push_str(&format!("{column:>9}"));
-    }
-    for (row, cells) in rows {
-        text.push_str(&format!("\n{row:<24}"));
-        for column in COLUMNS {
-            let cell = cells
-                .get(column)
-                .map_or_else(String::new, |seconds| format!("{seconds:.2} s"));
-            text.push_str(&format!("{cell:>9}"));
+    for ((what, unit), cells) in figures {
+        let _ = write!(text, "\n{what:<26}");
+        for column in &columns {
+            let cell = cells.get(*column);
+            let cell = cell.map_or_else(String::new, |value| format!("{value:.2} {unit}"));
+            let _ = write!(text, "{cell:>10}");
         }
     }
     text
