@@ -2,6 +2,8 @@
 //! else.
 
 use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
 
 use docker_layer_cache::oci::Digest;
 
@@ -10,6 +12,10 @@ pub type Docker<'a> = dyn Fn(&[&str]) -> Result<String, String> + 'a;
 
 /// More rounds than any chain of images or build cache records needs.
 const MAX_ROUNDS: usize = 30;
+/// How often the engine is asked again for what a build held that has just ended.
+const MAX_WAITS: usize = 5;
+/// How long it is left alone in between.
+const WAIT: Duration = Duration::from_millis(200);
 
 /// The images and build cache records of an engine at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,23 +76,29 @@ impl EngineSnapshot {
                 break;
             }
         }
+        let mut n_waits = 0;
         for _ in 0..MAX_ROUNDS {
             let held = build_cache(docker, Use::Free)?;
-            let mut appeared = held
+            let appeared = held
                 .iter()
-                .filter(|id| !self.build_cache.contains(*id) && !self.in_use.contains(*id))
-                .peekable();
-            if appeared.peek().is_none() {
-                break;
-            }
+                .filter(|id| !self.build_cache.contains(*id) && !self.in_use.contains(*id));
             for record in appeared {
                 // Only one `id` is taken at a time.
                 let filter = format!("id={record}");
                 docker(&["builder", "prune", "--all", "--force", "--filter", &filter])?;
             }
-            if build_cache(docker, Use::Free)? == held {
+            if build_cache(docker, Use::Free)? != held {
+                continue;
+            }
+            // A build that has just ended holds its records for a moment; those that stay held are
+            // leaks of the engine, which only its restart frees.
+            let still_held = build_cache(docker, Use::InUse)?;
+            let is_new = |id: &String| !self.build_cache.contains(id) && !self.in_use.contains(id);
+            if n_waits == MAX_WAITS || !still_held.iter().any(is_new) {
                 break;
             }
+            n_waits += 1;
+            thread::sleep(WAIT);
         }
         Ok(())
     }
