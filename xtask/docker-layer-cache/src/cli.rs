@@ -1,6 +1,7 @@
 //! The command line: the tasks, their flags, and which code they run.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand};
@@ -9,6 +10,7 @@ use xshell::Shell;
 use crate::engine::Strategy;
 use crate::error::Error;
 use crate::task;
+use crate::task::quantity::{parse_age, parse_size};
 
 /// Docker layer caching for CI.
 #[derive(Debug, Parser)]
@@ -37,6 +39,10 @@ pub enum Task {
     DockerSave(TaskArgs),
     /// Do the whole job: key, restore, build, save
     DockerCi(TaskArgs),
+    /// Remove from the store what is not worth keeping
+    DockerGc(GcArgs),
+    /// Look into the store: list it, show and verify what it holds, remove entries
+    DockerStore(StoreArgs),
     /// Show the whole job on a small repository, with a registry of its own
     DockerDemo(DemoArgs),
 }
@@ -83,15 +89,27 @@ pub struct TaskArgs {
 /// Where things are.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PlaceArgs {
-    /// The repository [default: found upwards from the current directory]
-    #[arg(long, value_name = "DIR")]
-    pub root: Option<Utf8PathBuf>,
-    /// The store [default: `store.path` of images.toml, or target/docker-layer-cache]
-    #[arg(long, value_name = "DIR", env = "DOCKER_LAYER_CACHE_STORE")]
-    pub store: Option<Utf8PathBuf>,
+    #[command(flatten)]
+    pub store: StorePlaceArgs,
     /// Where key files are written [default: target/docker-layer-cache-key]
     #[arg(long, value_name = "DIR", env = "DOCKER_LAYER_CACHE_KEY_DIR")]
     pub key_dir: Option<Utf8PathBuf>,
+}
+
+/// Where the store is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StorePlaceArgs {
+    /// The repository [default: found upwards from the current directory]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub root: Option<Utf8PathBuf>,
+    /// The store [default: `store.path` of images.toml, or target/docker-layer-cache]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "DOCKER_LAYER_CACHE_STORE",
+        global = true
+    )]
+    pub store: Option<Utf8PathBuf>,
 }
 
 /// Flags that beat `images.toml`.
@@ -153,6 +171,73 @@ pub struct KeyArgs {
     pub update: bool,
 }
 
+/// What the tasks on the store itself take.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StoreTaskArgs {
+    #[command(flatten)]
+    pub place: StorePlaceArgs,
+    /// Print the result as JSON on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Never write to the store (for forks and pull requests)
+    #[arg(
+        long,
+        env = "DOCKER_LAYER_CACHE_READ_ONLY",
+        value_parser = clap::builder::FalseyValueParser::new(),
+        global = true
+    )]
+    pub read_only: bool,
+}
+
+/// What `docker-gc` takes.
+#[derive(Debug, Clone, Args)]
+pub struct GcArgs {
+    #[command(flatten)]
+    pub(crate) task: StoreTaskArgs,
+    /// Drop the least recently used entries until the store is not larger, such as 2GB or 500MiB
+    /// [default: `store.max-size` of images.toml]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub max_size: Option<u64>,
+    /// Drop entries that were not used for longer, such as 30d or 12h
+    #[arg(long, value_name = "AGE", value_parser = parse_age)]
+    pub max_age: Option<Duration>,
+    /// Keep the newest N entries of each image, platform, engine class and stage: those used last
+    #[arg(long, value_name = "N")]
+    pub keep: Option<usize>,
+    /// Say what would go, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What `docker-store` takes.
+#[derive(Debug, Clone, Args)]
+pub struct StoreArgs {
+    #[command(flatten)]
+    pub(crate) task: StoreTaskArgs,
+    #[command(subcommand)]
+    pub(crate) action: StoreAction,
+}
+
+/// What can be done with a store.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum StoreAction {
+    /// List the entries, their sizes and what they share
+    Ls,
+    /// Show all of one entry: keys, steps with seconds, layers and who shares them
+    Show {
+        /// The entry's name, or the start of its last part
+        entry: String,
+    },
+    /// Read every blob, and name those that are missing or damaged
+    Verify,
+    /// Remove entries, and the blobs that no other entry needs
+    Rm {
+        /// The entries' names, or the starts of their last parts
+        #[arg(value_name = "ENTRY", required = true)]
+        entries: Vec<String>,
+    },
+}
+
 /// What `docker-demo` takes; all of it goes to the demo.
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
@@ -197,6 +282,8 @@ impl Task {
             Task::DockerBuild(args) => task::build::run(sh, args),
             Task::DockerSave(args) => task::save::run(sh, args),
             Task::DockerCi(args) => task::ci::run(sh, args),
+            Task::DockerGc(args) => task::gc::run(sh, args),
+            Task::DockerStore(args) => task::store::run(sh, args),
             Task::DockerDemo(args) => task::demo::run(sh, args),
         }
     }

@@ -16,7 +16,8 @@ pub mod exit_code {
     pub const REGISTRY: u8 = 3;
     /// The engine refused or did not answer.
     pub const ENGINE: u8 = 4;
-    /// The store could not be used, with `--strict`.
+    /// The store could not be used, with `--strict` or by a command on the store itself, or
+    /// `docker-store verify` found damage.
     pub const STORE: u8 = 5;
 }
 

@@ -197,8 +197,8 @@ impl ImageLayout {
         self.read_json(descriptor)
     }
 
-    /// Removes the entry `name` from the index and tells whether it was there. Its blobs stay until
-    /// garbage is collected.
+    /// Removes the entry `name` from the index (one without a name: by the digest of its manifest)
+    /// and tells whether it was there. Its blobs stay until garbage is collected.
     ///
     /// # Errors
     /// Returns an error if the index cannot be replaced.
@@ -207,7 +207,7 @@ impl ImageLayout {
             let before = index.manifests.len();
             index
                 .manifests
-                .retain(|descriptor| ref_name(descriptor) != Some(name));
+                .retain(|descriptor| name_or_digest(descriptor) != name);
             index.manifests.len() < before
         })
     }
@@ -239,6 +239,11 @@ pub(super) fn ref_name(descriptor: &Descriptor) -> Option<&str> {
         .annotations
         .get(annotation::REF_NAME)
         .map(String::as_str)
+}
+
+/// Returns what a person calls it: an image layout may hold manifests without a name.
+pub(super) fn name_or_digest(descriptor: &Descriptor) -> &str {
+    ref_name(descriptor).unwrap_or(descriptor.digest.as_str())
 }
 
 /// Returns letters and digits with single dashes between them.

@@ -48,6 +48,8 @@ pub enum StoreErrorKind {
     InvalidName(String),
     /// A folder that is in the way and not ours to remove.
     NotAView,
+    /// A folder that is none of ours, with files that would be taken for ours.
+    NotAStore,
 }
 
 impl StoreError {
@@ -96,9 +98,12 @@ impl StoreError {
                 Some("update docker-layer-cache, or choose another store with `--store`")
             }
             StoreErrorKind::Damaged { .. } => {
-                Some("`docker-store verify` lists all damage; the next save repairs it")
+                Some("`cargo xtask docker-store verify` lists all damage; the next save repairs it")
             }
             StoreErrorKind::NotAView => Some("move the folder away"),
+            StoreErrorKind::NotAStore => {
+                Some("choose an empty folder, or one that does not exist, with `--store`")
+            }
             _ => None,
         }
     }
@@ -146,6 +151,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::NotAView => {
                 write!(f, "`{path}` is in the way: it is not a view of a store")
             }
+            StoreErrorKind::NotAStore => write!(f, "`{path}` holds something else than a store"),
         }
     }
 }

@@ -25,12 +25,17 @@ impl ImageLayout {
     /// Opens the store at `root`, and lays it out where there is none.
     ///
     /// # Errors
-    /// Returns an error if the store is of a later format, or cannot be written.
+    /// Returns an error if the store is of a later format, or cannot be written, or if the folder
+    /// is another's.
     pub fn open_or_create(root: impl AsRef<Path>) -> Result<Self, StoreError> {
         let layout = Self {
             root: root.as_ref().to_owned(),
         };
         layout.check_format()?;
+        // What is in `tmp` is removed now and then: it must be our own.
+        if !layout.is_marked() && !layout.blobs("sha256").is_dir() && layout.temporary().exists() {
+            return Err(StoreError::new(&layout.root, StoreErrorKind::NotAStore));
+        }
         for folder in [layout.blobs("sha256"), layout.temporary()] {
             fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
         }
@@ -38,9 +43,11 @@ impl ImageLayout {
         if !marker.is_file() {
             layout.replace(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
+        // No earlier format has anything that this one reads otherwise.
         let format = layout.root.join("format");
-        if !format.is_file() {
-            layout.replace(&format, format!("{FORMAT}\n").as_bytes())?;
+        let current = format!("{FORMAT}\n");
+        if !fs::read_to_string(&format).is_ok_and(|text| text == current) {
+            layout.replace(&format, current.as_bytes())?;
         }
         // Without an index no tool reads the folder. Where blobs are left, the index was lost:
         // then it is for the reader to find out and to say.
@@ -86,6 +93,13 @@ impl ImageLayout {
 
     pub(super) fn index_path(&self) -> PathBuf {
         self.root.join("index.json")
+    }
+
+    /// Tells whether the folder says that it is a store.
+    pub(super) fn is_marked(&self) -> bool {
+        ["format", "oci-layout"]
+            .iter()
+            .any(|marker| self.root.join(marker).is_file())
     }
 
     /// Tells whether there is not one blob.

@@ -36,21 +36,25 @@ mod layer;
 mod open_layer;
 mod stored_layers;
 mod verify;
+mod inventory;
+mod retention;
 mod garbage;
 mod view;
 mod writer;
 
 pub use entry::{ENTRY_FORMAT, Entry, EntryKind, StoredEntry, annotation};
 pub use error::{StoreError, StoreErrorKind};
-pub use garbage::{Collected, Retention};
+pub use garbage::{Collected, DroppedEntry, KeptEntry};
 pub use index::{IndexDamage, StoredIndex};
+pub use inventory::{Inventory, InventoryItem};
 pub use layer::{KNOWN_AS, StoredLayer, UNCOMPRESSED, UNCOMPRESSED_SIZE};
 pub use layout::{FORMAT, ImageLayout};
 pub use lock::Hold;
 pub use open_layer::LayerReader;
+pub use retention::{DropReason, Retention};
 pub use stored_layers::StoredLayers;
 pub use timestamp::Timestamp;
-pub use verify::BlobState;
+pub use verify::{BlobState, DamagedBlob, Verified};
 pub use view::View;
 pub use writer::Writer;
 

@@ -52,8 +52,11 @@ impl FromStr for Timestamp {
         let [year, month, day, hour, minute, second] = numbers[..] else {
             return Err(());
         };
-        if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day)
-        {
+        let is_possible = (1970..=9999).contains(&year)
+            && (1..=12).contains(&month)
+            && (1..=31).contains(&day)
+            && [hour, minute, second].iter().all(|number| *number < 60);
+        if !is_possible {
             return Err(());
         }
         let seconds = days_of(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
@@ -120,6 +123,9 @@ mod tests {
             "2026-02-30T00:00:00Z",
             "2026-01-01",
             "0000-01-01T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T18446744073709551615:00:00Z",
+            "2026-01-01T00:00:18446744073709551615Z",
         ] {
             assert_eq!(text.parse::<Timestamp>(), Err(()), "{text}");
         }

@@ -1,13 +1,14 @@
 //! Which blobs are what they should be.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::oci::{Descriptor, Digest};
+use crate::oci::{Descriptor, Digest, ImageIndex, ImageManifest};
 
 use super::blob::digest_of_file;
-use super::{ImageLayout, StoreErrorKind};
+use super::{ImageLayout, Inventory, StoreErrorKind};
 
 /// What became of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +21,90 @@ pub enum BlobState {
     Damaged(&'static str),
 }
 
+/// What came of reading a whole store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// How many blobs are good.
+    pub good_blobs: usize,
+    /// The size of the good ones.
+    pub good_bytes: u64,
+    /// The others, in the order of their digests.
+    pub damaged: Vec<DamagedBlob>,
+}
+
+/// A blob that is missing, or something else than its digest says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedBlob {
+    /// Its digest.
+    pub digest: Digest,
+    /// What is wrong; never [`BlobState::Good`].
+    pub state: BlobState,
+    /// The names of the entries that need it; none where it is garbage.
+    pub entries: Vec<String>,
+}
+
 impl ImageLayout {
+    /// Reads every blob that is there or that an item of the inventory needs. Blobs of other
+    /// algorithms than SHA-256 are passed over.
+    pub fn verify_all(&self, inventory: &Inventory) -> Verified {
+        // By digest and size: two entries may differ on the size, and then one of them is wrong.
+        let mut needed: BTreeMap<(Digest, u64), Vec<String>> = BTreeMap::new();
+        for item in &inventory.items {
+            for descriptor in self.needed(&item.descriptor) {
+                let names = needed
+                    .entry((descriptor.digest, descriptor.size))
+                    .or_default();
+                if names.last() != Some(&item.name) {
+                    names.push(item.name.clone());
+                }
+            }
+        }
+        for (digest, file) in &inventory.files {
+            let next = needed.range((digest.clone(), 0)..).next();
+            if next.is_none_or(|((needed, _), _)| needed != digest) {
+                needed.insert((digest.clone(), file.size_bytes), Vec::new());
+            }
+        }
+        let (blobs, names): (Vec<Descriptor>, Vec<Vec<String>>) = needed
+            .into_iter()
+            .filter(|((digest, _), _)| digest.algorithm() == "sha256")
+            .map(|((digest, size), names)| (Descriptor::new("", digest, size), names))
+            .unzip();
+        let mut verified = Verified::default();
+        for (at, (digest, state)) in self.verify(&blobs).into_iter().enumerate() {
+            if state == BlobState::Good {
+                verified.good_blobs += 1;
+                verified.good_bytes += blobs[at].size;
+            } else {
+                verified.damaged.push(DamagedBlob {
+                    digest,
+                    state,
+                    entries: names[at].clone(),
+                });
+            }
+        }
+        verified
+    }
+
+    /// Returns what a manifest or an index names, itself first, as far as it can be read.
+    fn needed(&self, descriptor: &Descriptor) -> Vec<Descriptor> {
+        let mut needed: Vec<Descriptor> = Vec::new();
+        let mut open = vec![descriptor.clone()];
+        while let Some(descriptor) = open.pop() {
+            if needed.iter().any(|known| known.digest == descriptor.digest) {
+                continue;
+            }
+            needed.push(descriptor.clone());
+            if let Ok(manifest) = self.read_json::<ImageManifest>(&descriptor) {
+                needed.push(manifest.config);
+                needed.extend(manifest.layers);
+            } else if let Ok(index) = self.read_json::<ImageIndex>(&descriptor) {
+                open.extend(index.manifests);
+            }
+        }
+        needed
+    }
+
     /// Reads all the blobs, several at a time, and tells of each what became of it, in the order
     /// asked.
     pub fn verify(&self, descriptors: &[Descriptor]) -> Vec<(Digest, BlobState)> {

@@ -27,8 +27,8 @@ impl<'a> Job<'a> {
         let place = &args.place;
         let workspace = Workspace::open(
             &sh.current_dir(),
-            place.root.as_deref(),
-            place.store.as_deref(),
+            place.store.root.as_deref(),
+            place.store.store.as_deref(),
             place.key_dir.as_deref(),
         )?;
         Ok(Job {

@@ -3,10 +3,13 @@
 pub(crate) mod build;
 pub(crate) mod ci;
 pub(crate) mod demo;
+pub(crate) mod gc;
 pub(crate) mod images;
 pub(crate) mod key;
+pub(crate) mod quantity;
 pub(crate) mod restore;
 pub(crate) mod save;
+pub(crate) mod store;
 mod bases;
 mod dockerfile;
 mod forecast;

@@ -4,4 +4,4 @@ mod table;
 mod talk;
 
 pub(crate) use table::Table;
-pub(crate) use talk::{Talk, bytes, data, print_error, seconds};
+pub(crate) use talk::{Talk, age, bytes, data, print_error, seconds};

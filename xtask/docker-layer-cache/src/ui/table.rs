@@ -25,6 +25,14 @@ impl Table {
         }
     }
 
+    /// Returns the table with cells of any width: for names that are to be copied.
+    pub(crate) fn uncut(self) -> Self {
+        Self {
+            max_width: usize::MAX,
+            ..self
+        }
+    }
+
     /// Adds a row; cells that are missing are empty.
     pub(crate) fn row<I: IntoIterator<Item = S>, S: Into<String>>(&mut self, cells: I) {
         self.rows.push(
@@ -77,9 +85,11 @@ impl fmt::Display for Table {
     }
 }
 
-/// Returns the text on one line, cut to `max_width` characters.
+/// Returns the text on one line, cut to `max_width` characters. It may come from a store that
+/// anybody wrote: what would move the cursor is replaced.
 fn one_line(text: &str, max_width: usize) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = text.replace(char::is_control, "\u{fffd}");
     if text.chars().count() <= max_width {
         return text;
     }
@@ -91,6 +101,13 @@ fn one_line(text: &str, max_width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_is_one_line_and_moves_no_cursor() {
+        let mut table = Table::new(&["x"]).uncut();
+        table.row(["a\n b\u{1b}[2J".to_owned(), "x".repeat(99)]);
+        assert_eq!(table.to_string(), "x\na b\u{fffd}[2J");
+    }
 
     #[test]
     fn columns_are_aligned() {

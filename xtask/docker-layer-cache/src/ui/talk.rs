@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
+use std::time::Duration;
 
 use crate::error::Error;
 
@@ -93,6 +94,16 @@ pub(crate) fn seconds(seconds: f64) -> String {
     }
 }
 
+/// Returns an age as people read it, in its largest unit: `12 s`, `5 min`, `7 h`, `30 d`.
+pub(crate) fn age(age: Duration) -> String {
+    match age.as_secs() {
+        seconds @ ..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min", seconds / 60),
+        seconds @ 3600..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
 /// A closed stderr is no reason to fail a build.
 fn stderr(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{line}");
@@ -112,6 +123,15 @@ mod tests {
             (12_345_678, "12.3 MB"),
         ] {
             assert_eq!(bytes(n), expected);
+        }
+        for (n, expected) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (172_799, "47 h"),
+            (172_800, "2 d"),
+        ] {
+            assert_eq!(age(Duration::from_secs(n)), expected);
         }
         for (n, expected) in [(0.421, "0.42 s"), (12.34, "12.3 s"), (125.2, "2 min 5 s")] {
             assert_eq!(seconds(n), expected);
