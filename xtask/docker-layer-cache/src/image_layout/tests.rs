@@ -697,6 +697,47 @@ fn a_view_is_an_image_layout_of_links() {
     assert!(precious.join("file").exists());
 }
 
+#[test]
+fn what_a_killed_view_left_is_replaced() {
+    let (folder, layout) = store();
+    let config = Descriptor::new("config", Digest::of(b"{}"), 2);
+    let manifest = ImageManifest::new(config, Vec::new());
+    let directory = folder.path().join("view");
+    let left: [&[&str]; 4] = [&[], &["blobs"], &["blobs", "oci-layout"], &["oci-layout"]];
+    for files in left {
+        fs::create_dir(&directory).expect("a folder");
+        for file in files {
+            match *file {
+                "blobs" => fs::create_dir(directory.join(file)),
+                _ => fs::write(directory.join(file), b"{}"),
+            }
+            .expect("written");
+        }
+        View::create(&directory, &layout, &manifest, b"{}").expect("a view");
+        fs::remove_dir_all(&directory).expect("removed");
+    }
+}
+
+/// What an engine is given may lie on another disk than the store, in both directions.
+#[test]
+fn a_view_on_another_disk_is_one_too() {
+    let Ok(shm) = TempDir::new_in("/dev/shm") else {
+        return;
+    };
+    let here = TempDir::new().expect("a folder");
+    for (store, view) in [(&here, &shm), (&shm, &here)] {
+        let layout = ImageLayout::open_or_create(store.path().join("store")).expect("a store");
+        let writer = layout.writer().expect("a writer");
+        let layer = writer.put_blob("layer", b"layer").expect("a layer");
+        let config = Descriptor::new("config", Digest::of(b"{}"), 2);
+        let manifest = ImageManifest::new(config, vec![layer.clone()]);
+        let view = View::create(&view.path().join("view"), &layout, &manifest, b"{}");
+        let seen = ImageLayout::open_read_only(view.expect("a view").directory());
+        let blob = seen.expect("a layout").blob_path(&layer.digest);
+        assert_eq!(fs::read(blob).expect("the layer"), b"layer");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

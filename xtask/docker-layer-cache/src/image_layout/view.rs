@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::oci::{Descriptor, Digest, ImageIndex, ImageManifest, media_type};
 
+use super::blob::remove;
 use super::{ImageLayout, StoreError, StoreErrorKind, annotation};
 
 /// A small image layout of one manifest, for `--cache-from type=local,src=DIR`.
@@ -93,7 +94,15 @@ fn remove_old(directory: &Path) -> Result<(), StoreError> {
     if !is_view {
         return Err(StoreError::new(directory, StoreErrorKind::NotAView));
     }
-    fs::remove_dir_all(directory).map_err(StoreError::io("remove", directory))
+    // The mark goes last: should we be killed before the end, the folder is still known as a view.
+    let files = fs::read_dir(directory).map_err(StoreError::io("read", directory))?;
+    for file in files {
+        let file = file.map_err(StoreError::io("read", directory))?;
+        if file.file_name() != "oci-layout" {
+            remove(&file.path())?;
+        }
+    }
+    remove(directory)
 }
 
 /// Tells whether the folder is empty, or a view of which only its first folder was made.
