@@ -50,6 +50,25 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("store_with_a_damaged_blob_warns_and_builds", |bench| {
         check(bench, Talk::Warning, |store| damage(&largest_blob(store)?))
     }),
+    ("store_with_a_folder_for_a_blob_warns_and_builds", |bench| {
+        check(bench, Talk::Warning, |store| {
+            let blob = largest_blob(store)?;
+            fs::remove_file(&blob)?;
+            fs::create_dir(&blob)?;
+            Ok(fs::write(blob.join("file"), "x")?)
+        })
+    }),
+    (
+        "store_with_a_symlink_for_a_blob_warns_and_builds",
+        |bench| {
+            check(bench, Talk::Warning, |store| {
+                let blob = largest_blob(store)?;
+                let aside = store.join("aside");
+                fs::rename(&blob, &aside)?;
+                Ok(std::os::unix::fs::symlink(&aside, &blob)?)
+            })
+        },
+    ),
     (
         "store_with_damage_in_every_blob_warns_and_builds",
         |bench| {

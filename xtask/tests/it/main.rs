@@ -29,6 +29,8 @@ mod registry;
 mod secrets;
 mod shared_layers;
 mod storage_errors;
+mod store;
+mod store_life;
 mod tidy;
 
 use std::process::ExitCode;
@@ -69,6 +71,18 @@ fn trials() -> Vec<Trial> {
             })
         })
         .collect();
+    trials.extend(store::TESTS.iter().map(|&(name, obstacle, test)| {
+        let obstacle = obstacle();
+        let turnstile = Arc::clone(&turnstile);
+        let trial = Trial::test(format!("store::{name}"), move || {
+            let _pass = turnstile.enter();
+            test()
+        });
+        match obstacle {
+            None => trial,
+            Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
+        }
+    }));
     let scenarios = [
         registry::SCENARIOS,
         cycle::SCENARIOS,
@@ -77,6 +91,7 @@ fn trials() -> Vec<Trial> {
         shared_layers::SCENARIOS,
         pass_through::SCENARIOS,
         storage_errors::SCENARIOS,
+        store_life::SCENARIOS,
         secrets::SCENARIOS,
     ];
     for engine in support::engines() {

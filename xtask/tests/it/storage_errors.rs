@@ -19,18 +19,23 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 const STORE: i32 = 5;
 
 /// A small file system of its own, until it is dropped.
-struct Mount(TempDir);
+pub(crate) struct Mount(TempDir);
 
 impl Mount {
     /// Mounts a tmpfs of `size_bytes`.
-    fn new(size_bytes: u64) -> Result<Self, Failed> {
+    pub(crate) fn new(size_bytes: u64) -> Result<Self, Failed> {
         let folder = TempDir::with_prefix("dlc-test-mount-")?;
         let options = format!("size={size_bytes}");
         mount(&["-t", "tmpfs", "-o", &options, "tmpfs"], folder.path())?;
         Ok(Self(folder))
     }
 
-    fn make_read_only(&self) -> Outcome {
+    /// Returns where it is.
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn make_read_only(&self) -> Outcome {
         mount(&["-o", "remount,ro"], self.0.path())
     }
 }

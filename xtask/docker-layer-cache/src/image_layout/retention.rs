@@ -103,12 +103,11 @@ impl Retention {
             } else {
                 None
             };
-            match reason {
-                Some(reason) => dropped.push((item, reason)),
-                None => {
-                    *earlier += 1;
-                    needed.extend(item.digests.iter().cloned());
-                }
+            if let Some(reason) = reason {
+                dropped.push((item, reason));
+            } else {
+                *earlier += 1;
+                needed.extend(item.digests.iter().cloned());
             }
         }
         dropped.extend(named.into_iter().map(|item| (item, DropReason::Named)));
