@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::oci::Digest;
 
 use super::inventory::{Inventory, InventoryItem, union};
-use super::{Entry, StoredEntry};
+use super::{Entry, StoredEntry, Timestamp};
 
 /// What to keep. Entries of other tools and of later formats are always kept, unless they are
 /// named.
@@ -123,13 +123,15 @@ pub(super) fn age(stored: &StoredEntry, now: SystemTime) -> Option<Duration> {
 
 /// Returns what is greater for entries that were used later.
 ///
-/// An entry from the future was not used since the clock was set back: less recently than any that
-/// was.
+/// In seconds: a restore uses several entries at once, and then the newest is worth most. A time in
+/// the future is no time: that entry was not used since the clock was set back, less recently than
+/// any that was.
 fn order(stored: &StoredEntry, now: SystemTime) -> impl Ord + use<> {
-    let is_credible = stored
-        .last_use
-        .is_some_and(|used| used <= now + CLOCK_TOLERANCE);
-    (is_credible, stored.last_use, stored.entry.created)
+    let latest = now + CLOCK_TOLERANCE;
+    let last_use = stored.last_use.map(Timestamp::from);
+    let is_credible = stored.last_use.is_some_and(|used| used <= latest);
+    let created = Some(stored.entry.created).filter(|created| SystemTime::from(*created) <= latest);
+    (is_credible, last_use, created, stored.last_use)
 }
 
 /// Returns what entries have in common that are generations of the same thing.

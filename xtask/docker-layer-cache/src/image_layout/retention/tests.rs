@@ -110,6 +110,36 @@ fn one_too_many_does_not_fill_the_store() {
 }
 
 #[test]
+fn of_those_used_at_once_the_newest_stays() {
+    let (_folder, layout) = store();
+    let writer = layout.writer().expect("a writer");
+    let now = SystemTime::now();
+    let made = |key: &str, seconds: u64| Entry {
+        created: Timestamp::from(now - Duration::from_secs(seconds)),
+        ..entry("app", key)
+    };
+    let new = save(&writer, &made("new", 10), &[b"new"]);
+    let old = save(&writer, &made("old", 1000), &[b"old"]);
+    let mut future = entry("app", "future");
+    future.created = Timestamp::from(now + Duration::from_secs(86_400));
+    let future = save(&writer, &future, &[b"future"]);
+    drop(writer);
+    let second = SystemTime::from(Timestamp::from(now));
+    // As a restore does: the best first.
+    for (stored, millis) in [(&new, 100), (&old, 200), (&future, 300)] {
+        let file = File::open(layout.blob_path(&stored.descriptor.digest)).expect("a file");
+        file.set_modified(second + Duration::from_millis(millis))
+            .expect("a time");
+    }
+    let retention = Retention {
+        keep: Some(1),
+        ..all()
+    };
+    let collected = collect(&layout, &retention).expect("collected");
+    assert_eq!(names(&collected), [&future.name, &old.name]);
+}
+
+#[test]
 fn a_clock_that_was_set_back_drops_nothing_new() {
     let (_folder, layout) = store();
     let writer = layout.writer().expect("a writer");
