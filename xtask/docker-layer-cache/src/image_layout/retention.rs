@@ -33,7 +33,7 @@ pub enum DropReason {
     Named,
     /// Its manifest is missing or damaged.
     Unreadable,
-    /// There are enough newer ones that differ only in their key.
+    /// There are enough others, used later, that differ only in their key.
     TooMany,
     /// It was not used for so long.
     TooOld(Duration),

@@ -131,7 +131,7 @@ fn why(reason: DropReason, retention: &Retention) -> String {
         DropReason::Named => "named".to_owned(),
         DropReason::Unreadable => "its manifest is missing or damaged".to_owned(),
         DropReason::TooMany => format!(
-            "{} of its image, platform, engine class and stage were used later",
+            "no more than {} of its image, platform, engine class and stage are kept",
             retention.keep.unwrap_or_default()
         ),
         DropReason::TooOld(unused) => format!("not used for {}", age(unused)),
