@@ -23,7 +23,7 @@ pub(super) struct MountFlag {
 pub(super) type Expander<'a> = &'a dyn Fn(&str) -> Result<String, DockerfileError>;
 
 const KINDS: [&str; 5] = ["bind", "cache", "tmpfs", "secret", "ssh"];
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 19] = [
     "type",
     "from",
     "source",
@@ -32,14 +32,17 @@ const KEYS: [&str; 16] = [
     "id",
     "sharing",
     "required",
+    "size",
     "mode",
     "uid",
     "gid",
     "src",
     "dst",
+    "destination",
     "ro",
     "rw",
     "readwrite",
+    "env",
 ];
 
 impl MountFlag {
@@ -137,12 +140,14 @@ impl MountFlag {
                 }
             }
             "size" if self.kind == "tmpfs" => {
-                if !value.starts_with(|c: char| c.is_ascii_digit()) {
+                if !is_size(value) {
                     return error(format!("invalid value for {key}: {value}"));
                 }
             }
             "size" => return error(unexpected),
-            "id" => self.id = Some(value.to_owned()),
+            "id" => self.id = Some(value.to_owned()).filter(|id| !id.is_empty()),
+            // Of any kind of mount; only a secret has a use for it.
+            "env" => {}
             "sharing" => {
                 let modes = ["shared", "private", "locked"];
                 if !modes.contains(&value.to_lowercase().as_str()) {
@@ -202,6 +207,37 @@ impl MountFlag {
         }
         Ok(())
     }
+}
+
+/// Returns whether `text` is a size such as `1.5g`, `512 MiB` or `64`.
+///
+/// Source: <https://github.com/docker/go-units/blob/v0.5.0/size.go>
+fn is_size(text: &str) -> bool {
+    let Some(last) = text.rfind(|c: char| c.is_ascii_digit() || matches!(c, '.' | ' ')) else {
+        return false;
+    };
+    let (number, suffix) = text.split_at(last + 1);
+    let number = number.strip_suffix(' ').unwrap_or(number);
+    let between_digits = |(at, _): (usize, &str)| {
+        let is_digit = |at: Option<usize>| {
+            at.and_then(|at| number.as_bytes().get(at))
+                .is_some_and(u8::is_ascii_digit)
+        };
+        is_digit(at.checked_sub(1)) && is_digit(Some(at + 1))
+    };
+    let is_number = number.match_indices('_').all(between_digits)
+        && number.replace('_', "").parse().is_ok_and(|size: f64| {
+            let overflows = size.is_infinite() && number.contains(|c: char| c.is_ascii_digit());
+            !(overflows || size < 0.0)
+        });
+    let suffix = suffix.to_lowercase();
+    let unit = suffix.trim_start_matches(['k', 'm', 'g', 't', 'p']);
+    is_number
+        && match suffix.len() - unit.len() {
+            0 => matches!(unit, "" | "b"),
+            1 => matches!(unit, "" | "b" | "ib"),
+            _ => false,
+        }
 }
 
 /// Returns whether Go's `strconv.ParseBool` takes `text`.
