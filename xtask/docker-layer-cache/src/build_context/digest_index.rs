@@ -5,7 +5,6 @@
 //! changed shortly before it was read is read again; nor where the clock was set back, so an index
 //! from the future counts for nothing. An index that is missing or damaged costs time alone.
 
-use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -25,7 +24,8 @@ const TICK_NANOSECONDS: i128 = 2_000_000_000;
 #[derive(Debug)]
 pub struct DigestIndex {
     file: Utf8PathBuf,
-    known: BTreeMap<String, Known>,
+    /// Sorted by path.
+    known: Vec<(String, Known)>,
     written: u128,
     is_new: bool,
 }
@@ -69,8 +69,8 @@ impl DigestIndex {
         files: &[ContextFile],
         now: u128,
     ) -> Result<Vec<Input>, ContextError> {
-        let known = &self.known;
-        let found = in_parallel(files, |file, buffer| {
+        let files = self.with_known(files);
+        let found = in_parallel(&files, |(file, same_path), buffer| {
             let kind = match file.kind {
                 ContextFileKind::File => InputKind::File,
                 ContextFileKind::Symlink => InputKind::Symlink,
@@ -80,9 +80,7 @@ impl DigestIndex {
             let stamp = || path.symlink_metadata().ok().and_then(|it| stamp(&it));
             // A link is read as fast as it is looked up.
             let before = stamp().filter(|_| kind == InputKind::File);
-            let same = known
-                .get(&file.path)
-                .filter(|known| before == Some(known.stamp));
+            let same = same_path.filter(|known| before == Some(known.stamp));
             if let Some(same) = same {
                 let input = Input {
                     path: file.path.clone(),
@@ -92,15 +90,13 @@ impl DigestIndex {
                 };
                 return Ok(Some((input, Some(same.clone()), false)));
             }
-            let input = digest_input(context, &file.path, kind, buffer)?;
+            let (input, digest) = digest_input(context, &file.path, kind, buffer)?;
             let kept = before
                 .filter(|before| is_settled(before, now) && Some(*before) == stamp())
-                .and_then(|stamp| {
-                    Some(Known {
-                        stamp,
-                        executable: input.executable,
-                        digest: sha256_bytes(&input.digest)?,
-                    })
+                .map(|stamp| Known {
+                    stamp,
+                    executable: input.executable,
+                    digest,
                 });
             Ok(Some((input, kept, true)))
         })?;
@@ -111,13 +107,36 @@ impl DigestIndex {
         for (input, kept, is_read) in found {
             if let Some(kept) = kept {
                 is_new |= is_read;
-                self.known.insert(input.path.clone(), kept);
+                self.known.push((input.path.clone(), kept));
             }
             inputs.push(input);
         }
+        self.known.sort_by(|(a, _), (b, _)| a.cmp(b));
+        self.known.dedup_by(|(a, _), (b, _)| a == b);
         self.is_new = is_new || self.known.len() != n_before;
         self.written = now;
         Ok(inputs)
+    }
+
+    /// Returns the files, each with what is known of its path.
+    fn with_known<'a>(
+        &'a self,
+        files: &'a [ContextFile],
+    ) -> Vec<(&'a ContextFile, Option<&'a Known>)> {
+        // Most often the same files in the same order as before.
+        let mut next = 0;
+        let found = files.iter().map(|file| {
+            let is_next = |(path, _): &(String, Known)| *path == file.path;
+            let at = if self.known.get(next).is_some_and(is_next) {
+                Ok(next)
+            } else {
+                self.known
+                    .binary_search_by(|(path, _)| path.as_str().cmp(&file.path))
+            };
+            next = at.map_or_else(|at| at, |at| at + 1);
+            (file, at.ok().map(|at| &self.known[at].1))
+        });
+        found.collect()
     }
 
     /// Writes the index, all of it or nothing, where it has changed.
@@ -147,15 +166,6 @@ impl DigestIndex {
 fn is_settled(stamp: &Stamp, now: u128) -> bool {
     let now = i128::try_from(now).unwrap_or(i128::MAX);
     stamp.modified.max(stamp.changed) < now - TICK_NANOSECONDS
-}
-
-fn sha256_bytes(digest: &Digest) -> Option<[u8; 32]> {
-    let hex = digest.encoded();
-    let mut bytes = [0; 32];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(unix)]

@@ -3,7 +3,8 @@
 //! ```text
 //! "docker-layer-cache digest index 1\n"
 //! written: nanoseconds since 1970           u128
-//! per file: size, inode, device             u64 each
+//! per file, sorted by path:
+//!           size, inode, device             u64 each
 //!           modified, changed               i128 each, nanoseconds since 1970
 //!           executable                      u8
 //!           digest                          32 bytes
@@ -11,8 +12,6 @@
 //! SHA-256 of all before                     32 bytes
 //! ```
 //! Numbers are little-endian. A file that does not look like this is no index.
-
-use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
@@ -37,15 +36,15 @@ pub(super) struct Known {
     pub(super) digest: [u8; N_DIGEST],
 }
 
-/// Returns the files by path, and when they were written.
-pub(super) fn parse(bytes: &[u8]) -> Option<(u128, BTreeMap<String, Known>)> {
+/// Returns the files, sorted by path, and when they were written.
+pub(super) fn parse(bytes: &[u8]) -> Option<(u128, Vec<(String, Known)>)> {
     let (body, sum) = bytes.split_last_chunk::<N_DIGEST>()?;
     if Sha256::digest(body)[..] != sum[..] {
         return None;
     }
     let mut rest = body.strip_prefix(MAGIC)?;
     let written = u128::from_le_bytes(take(&mut rest)?);
-    let mut files = BTreeMap::new();
+    let mut files: Vec<(String, Known)> = Vec::new();
     while !rest.is_empty() {
         let stamp = Stamp {
             size_bytes: u64::from_le_bytes(take(&mut rest)?),
@@ -64,33 +63,36 @@ pub(super) fn parse(bytes: &[u8]) -> Option<(u128, BTreeMap<String, Known>)> {
             executable: executable != 0,
             digest,
         };
-        files.insert(std::str::from_utf8(path).ok()?.to_owned(), known);
+        files.push((std::str::from_utf8(path).ok()?.to_owned(), known));
+    }
+    if !files.is_sorted_by(|(a, _), (b, _)| a < b) {
+        return None;
     }
     Some((written, files))
 }
 
-/// Returns the bytes of an index.
-pub(super) fn write(written: u128, files: &BTreeMap<String, Known>) -> Vec<u8> {
+/// Returns the bytes of an index, whose files are sorted by path.
+pub(super) fn write(written: u128, files: &[(String, Known)]) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
-    bytes.extend(written.to_le_bytes());
+    bytes.extend_from_slice(&written.to_le_bytes());
     for (path, known) in files {
         // No path of any system is that long.
         let Ok(n_path) = u32::try_from(path.len()) else {
             continue;
         };
         let stamp = known.stamp;
-        bytes.extend(stamp.size_bytes.to_le_bytes());
-        bytes.extend(stamp.inode.to_le_bytes());
-        bytes.extend(stamp.device.to_le_bytes());
-        bytes.extend(stamp.modified.to_le_bytes());
-        bytes.extend(stamp.changed.to_le_bytes());
+        bytes.extend_from_slice(&stamp.size_bytes.to_le_bytes());
+        bytes.extend_from_slice(&stamp.inode.to_le_bytes());
+        bytes.extend_from_slice(&stamp.device.to_le_bytes());
+        bytes.extend_from_slice(&stamp.modified.to_le_bytes());
+        bytes.extend_from_slice(&stamp.changed.to_le_bytes());
         bytes.push(u8::from(known.executable));
-        bytes.extend(known.digest);
-        bytes.extend(n_path.to_le_bytes());
-        bytes.extend(path.as_bytes());
+        bytes.extend_from_slice(&known.digest);
+        bytes.extend_from_slice(&n_path.to_le_bytes());
+        bytes.extend_from_slice(&path.as_bytes());
     }
     let sum = Sha256::digest(&bytes);
-    bytes.extend(&sum[..]);
+    bytes.extend_from_slice(&sum[..]);
     bytes
 }
 

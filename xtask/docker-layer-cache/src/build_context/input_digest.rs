@@ -11,6 +11,9 @@ use sha2::{Digest as _, Sha256};
 use super::{ContextError, ContextFile, ContextFileKind, Input, InputKind};
 use crate::oci::Digest;
 
+/// A finished SHA-256.
+pub(super) type Sha256Bytes = [u8; 32];
+
 /// Returns the digests of files and links of a build context, in the order given; folders and
 /// devices have none and are passed over.
 ///
@@ -23,32 +26,33 @@ pub fn digest_files(context: &Utf8Path, files: &[ContextFile]) -> Result<Vec<Inp
             ContextFileKind::Symlink => InputKind::Symlink,
             ContextFileKind::Folder | ContextFileKind::Other => return Ok(None),
         };
-        digest_input(context, &file.path, kind, buffer).map(Some)
+        digest_input(context, &file.path, kind, buffer).map(|(input, _)| Some(input))
     })
 }
 
-/// Reads one file, or one link's target, and returns it with its digest.
+/// Reads one file, or one link's target, and returns it with its digest, twice.
 pub(super) fn digest_input(
     root: &Utf8Path,
     path: &str,
     kind: InputKind,
     buffer: &mut [u8],
-) -> Result<Input, ContextError> {
+) -> Result<(Input, Sha256Bytes), ContextError> {
     let full_path = root.join(path);
     let read = match kind {
         InputKind::File => digest_file(&full_path, buffer),
         InputKind::Symlink => full_path.as_std_path().read_link().map(|target| {
-            let digest = Digest::of(target.as_os_str().as_encoded_bytes());
-            (digest, false)
+            let digest = Sha256::digest(target.as_os_str().as_encoded_bytes());
+            (digest.into(), false)
         }),
     };
-    let (digest, executable) = read.map_err(|error| ContextError::read(&full_path, error))?;
-    Ok(Input {
+    let (bytes, executable) = read.map_err(|error| ContextError::read(&full_path, error))?;
+    let input = Input {
         path: path.to_owned(),
-        digest,
+        digest: Digest::from_sha256(&bytes),
         executable,
         kind,
-    })
+    };
+    Ok((input, bytes))
 }
 
 /// Applies `digest` to every item, on all cores, each with a buffer of its own. Returns the
@@ -96,7 +100,7 @@ pub(super) fn in_parallel<T: Sync, R: Send>(
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-fn digest_file(path: &Utf8Path, buffer: &mut [u8]) -> io::Result<(Digest, bool)> {
+fn digest_file(path: &Utf8Path, buffer: &mut [u8]) -> io::Result<(Sha256Bytes, bool)> {
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
     let mut hasher = Sha256::new();
@@ -116,8 +120,7 @@ fn digest_file(path: &Utf8Path, buffer: &mut [u8]) -> io::Result<(Digest, bool)>
             Err(error) => return Err(error),
         }
     }
-    let digest = Digest::from_sha256(&hasher.finalize());
-    Ok((digest, is_executable(&metadata)))
+    Ok((hasher.finalize().into(), is_executable(&metadata)))
 }
 
 /// The owner's bit alone, as git has it: the others depend on the umask.

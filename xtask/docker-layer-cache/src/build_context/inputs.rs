@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::ContextError;
 use super::globs::Globs;
-use super::input_digest::{digest_input, in_parallel};
+use super::input_digest::{digest_files, in_parallel};
+use super::{ContextError, ContextFile, ContextFileKind, DigestIndex};
 use crate::oci::Digest;
 
 /// The files that patterns take, and the patterns that take none.
@@ -42,7 +42,8 @@ pub enum InputKind {
     Symlink,
 }
 
-/// Returns the files below `root` that `patterns` take, with their digests.
+/// Returns the files below `root` that `patterns` take, with their digests. Files that `known` knows
+/// are not read again.
 ///
 /// A pattern is a glob in which `*`, `?` and classes stay within a folder, and `**` crosses
 /// folders; names that start with a dot are names as any other. A pattern without special
@@ -53,23 +54,33 @@ pub enum InputKind {
 /// # Errors
 /// When a pattern is malformed, leaves the root or goes through a symbolic link; when a file that
 /// is taken cannot be read or its name is not UTF-8.
-pub fn inputs(root: &Utf8Path, patterns: &[String]) -> Result<Inputs, ContextError> {
+pub fn inputs(
+    root: &Utf8Path,
+    patterns: &[String],
+    known: Option<&mut DigestIndex>,
+) -> Result<Inputs, ContextError> {
     let globs = Globs::parse(patterns)?;
     let found = find(root, &globs, patterns)?;
     let takes: Vec<AtomicBool> = patterns.iter().map(|_| AtomicBool::new(false)).collect();
-    let files = in_parallel(&found, |found, buffer| {
+    let taken = in_parallel(&found, |found, _| {
         let Some(takers) = globs.takers(&found.path) else {
             return Ok(None);
         };
-        let path = root.as_std_path().join(&found.path);
         if !found.is_utf8 {
-            return Err(ContextError::name(path));
+            return Err(ContextError::name(root.as_std_path().join(&found.path)));
         }
         for pattern in takers {
             takes[pattern].store(true, Ordering::Relaxed);
         }
-        digest_input(root, &found.path, found.kind, buffer).map(Some)
+        Ok(Some(ContextFile {
+            path: found.path.clone(),
+            kind: found.kind,
+        }))
     })?;
+    let files = match known {
+        Some(known) => known.digest_files(root, &taken),
+        None => digest_files(root, &taken),
+    }?;
     let unmatched = patterns
         .iter()
         .zip(takes)
@@ -83,7 +94,7 @@ pub fn inputs(root: &Utf8Path, patterns: &[String]) -> Result<Inputs, ContextErr
 struct Found {
     path: String,
     is_utf8: bool,
-    kind: InputKind,
+    kind: ContextFileKind,
 }
 
 /// Finds what the patterns may take, sorted by path, each once.
@@ -110,7 +121,7 @@ fn find(root: &Utf8Path, globs: &Globs, patterns: &[String]) -> Result<Vec<Found
 }
 
 enum Literal {
-    Leaf(InputKind),
+    Leaf(ContextFileKind),
     Folder,
 }
 
@@ -128,11 +139,11 @@ fn kind_of_literal(
         }
         match kind {
             Some(Literal::Folder) => {}
-            Some(Literal::Leaf(InputKind::Symlink)) => {
+            Some(Literal::Leaf(ContextFileKind::Symlink)) => {
                 let link = at.strip_prefix(root).unwrap_or(&at);
                 return Err(ContextError::through_symlink(pattern, link));
             }
-            Some(Literal::Leaf(InputKind::File)) | None => return Ok(None),
+            Some(Literal::Leaf(_)) | None => return Ok(None),
         }
         at.push(element);
         kind = match at.symlink_metadata() {
@@ -192,11 +203,11 @@ fn walk(
 }
 
 /// Returns what an input at a path would be; devices, pipes and sockets are none.
-fn leaf_kind(file_type: std::fs::FileType) -> Option<InputKind> {
+fn leaf_kind(file_type: std::fs::FileType) -> Option<ContextFileKind> {
     if file_type.is_file() {
-        Some(InputKind::File)
+        Some(ContextFileKind::File)
     } else if file_type.is_symlink() {
-        Some(InputKind::Symlink)
+        Some(ContextFileKind::Symlink)
     } else {
         None
     }

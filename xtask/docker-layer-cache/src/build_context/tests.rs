@@ -255,7 +255,7 @@ fn the_dockerfiles_own_ignore_file_wins() {
 
 fn paths(root: &Utf8Path, patterns: &[&str]) -> (Vec<String>, Vec<String>) {
     let patterns: Vec<String> = patterns.iter().map(|&p| p.to_owned()).collect();
-    let inputs = inputs(root, &patterns).expect("inputs");
+    let inputs = inputs(root, &patterns, None).expect("inputs");
     let files = inputs.files.into_iter().map(|file| file.path).collect();
     (files, inputs.unmatched)
 }
@@ -320,14 +320,14 @@ fn input_patterns() {
 fn input_patterns_stay_in_the_root() {
     let (_temp, root) = folder(&["x"]);
     for pattern in ["../x", "a/../../x", "/etc/passwd", "!../x"] {
-        let error = inputs(&root, &[pattern.to_owned()]).expect_err(pattern);
+        let error = inputs(&root, &[pattern.to_owned()], None).expect_err(pattern);
         assert_eq!(
             error.to_string(),
             format!("input pattern `{pattern}` leaves the root of the repository")
         );
     }
     for pattern in ["", "!", "[a", "{a", "a\\"] {
-        let error = inputs(&root, &[pattern.to_owned()]).expect_err(pattern);
+        let error = inputs(&root, &[pattern.to_owned()], None).expect_err(pattern);
         assert!(
             error
                 .to_string()
@@ -352,7 +352,7 @@ mod unix {
         let (_temp, root) = folder(&["src/x"]);
         symlink(&outside, root.join("src/out")).expect("link");
         symlink("../loop", root.join("src/loop")).expect("link");
-        let inputs_of = |pattern: &str| inputs(&root, &[pattern.to_owned()]);
+        let inputs_of = |pattern: &str| inputs(&root, &[pattern.to_owned()], None);
         let found = inputs_of("**").expect("inputs");
         let paths: Vec<&str> = found.files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(paths, ["src/loop", "src/out", "src/x"]);
@@ -376,7 +376,9 @@ mod unix {
         let read = |mode: u32| {
             let permissions = fs::Permissions::from_mode(mode);
             fs::set_permissions(root.join("tool"), permissions).expect("mode");
-            inputs(&root, &["tool".to_owned()]).expect("inputs").files
+            inputs(&root, &["tool".to_owned()], None)
+                .expect("inputs")
+                .files
         };
         assert_eq!(read(0o644), read(0o600));
         assert_eq!(read(0o755), read(0o700));
@@ -387,7 +389,7 @@ mod unix {
     fn names_that_are_not_utf8_count_only_where_they_are_taken() {
         let (_temp, root) = folder(&["a.txt"]);
         fs::write(root.as_std_path().join(OsStr::from_bytes(b"b\xff.bin")), "").expect("file");
-        let inputs_of = |pattern: &str| inputs(&root, &[pattern.to_owned()]);
+        let inputs_of = |pattern: &str| inputs(&root, &[pattern.to_owned()], None);
         assert_eq!(inputs_of("*.txt").expect("inputs").files.len(), 1);
         let error = inputs_of("*").expect_err("a name that is not UTF-8");
         assert!(
@@ -404,8 +406,8 @@ mod unix {
         let (_temp, root) = folder(&["a", "locked/b"]);
         fs::set_permissions(root.join("locked"), fs::Permissions::from_mode(0o000)).expect("mode");
         let readable = fs::read_dir(root.join("locked")).is_ok();
-        let result = inputs(&root, &["**/*".to_owned()]);
-        let outside = inputs(&root, &["a*".to_owned()]);
+        let result = inputs(&root, &["**/*".to_owned()], None);
+        let outside = inputs(&root, &["a*".to_owned()], None);
         fs::set_permissions(root.join("locked"), fs::Permissions::from_mode(0o755)).expect("mode");
         assert_eq!(outside.expect("the folder is not entered").files.len(), 1);
         // Root reads everything.

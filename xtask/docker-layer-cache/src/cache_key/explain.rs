@@ -1,6 +1,6 @@
 //! Why a key moved, in words.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -88,12 +88,12 @@ pub fn explain(old: &Recipe, new: &Recipe) -> Vec<Change> {
 
 fn only_in<'a>(
     recipe: &'a Recipe,
-    others: &'a BTreeSet<String>,
+    sorted_others: &'a [String],
 ) -> impl Iterator<Item = &'a Ingredient> {
     recipe
         .ingredients()
         .iter()
-        .filter(|ingredient| !others.contains(&ingredient.key_line()))
+        .filter(|ingredient| sorted_others.binary_search(&ingredient.key_line()).is_err())
 }
 
 /// Makes one change of a base that went and one that came, where both serve the same stage with

@@ -39,6 +39,6 @@ impl Fields {
 
     /// Returns the digest of all fields.
     pub(super) fn digest(self) -> Digest {
-        Digest::from_sha256(&self.0.finalize())
+        Digest::from_sha256(&self.0.finalize().into())
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::line::Line;
+use super::line::{Line, is_plain_ascii};
 use crate::oci::{Digest, Platform, Reference};
 
 /// One thing that a key is made of.
@@ -148,31 +148,53 @@ impl Ingredient {
             Self::Target { stage } => Line::new("target").field(stage),
             Self::Platform { platform } => platform_fields(Line::new("platform"), platform),
             Self::EngineClass { name } => Line::new("engine").field(name),
-            Self::Dockerfile { path, digest } => Line::new("dockerfile").field(path).field(digest),
+            Self::Dockerfile { path, digest } => Line::new("dockerfile").field(path).digest(digest),
             Self::Frontend { reference, digest } => {
-                Line::new("frontend").field(reference).field(digest)
+                Line::new("frontend").field(reference).digest(digest)
             }
             Self::Base(base) => {
                 let line = Line::new("base").field(&base.reference);
                 let line = platform_fields(line, &base.platform);
                 match &base.platform_digest {
-                    Some(digest) => line.field("manifest").field(digest),
-                    None => line.field("tag").field(&base.digest),
+                    Some(digest) => line.field("manifest").digest(digest),
+                    None => line.field("tag").digest(&base.digest),
                 }
             }
             Self::BuildArg { name, digest } => {
                 let line = Line::new("arg").field(name);
                 match digest {
-                    Some(digest) => line.field(digest),
+                    Some(digest) => line.digest(digest),
                     None => line.field("unset"),
                 }
             }
-            Self::IgnoreRules { path, digest } => Line::new("ignore").field(path).field(digest),
+            Self::IgnoreRules { path, digest } => Line::new("ignore").field(path).digest(digest),
             Self::Input { path, kind, digest } => {
-                Line::new("input").field(path).field(kind).field(digest)
+                Line::new("input").field(path).field(kind).digest(digest)
             }
         }
         .into_text()
+    }
+
+    /// Appends the ingredient as JSON.
+    pub(super) fn write_json(&self, json: &mut String) {
+        // There can be many inputs, and serde is slow in a build without optimisation.
+        let Self::Input { path, kind, digest } = self else {
+            json.push_str(&json_of(self));
+            return;
+        };
+        json.push_str("{\"ingredient\":\"input\",\"path\":");
+        if is_plain_ascii(path.as_bytes()) {
+            json.push('"');
+            json.push_str(path);
+            json.push('"');
+        } else {
+            json.push_str(&json_of(path));
+        }
+        json.push_str(",\"kind\":\"");
+        json.push_str(kind.as_str());
+        json.push_str("\",\"digest\":\"");
+        json.push_str(digest.as_str());
+        json.push_str("\"}");
     }
 
     /// Returns the ingredient's line for people: its key line, and where a base is used.
@@ -181,7 +203,7 @@ impl Ingredient {
         let Self::Base(base) = self else { return line };
         let mut text = Line::continued(line).field("written").field(&base.written);
         if base.platform_digest.is_some() {
-            text = text.field("tag").field(&base.digest);
+            text = text.field("tag").digest(&base.digest);
         }
         for used_by in &base.used_by {
             text = text
@@ -192,6 +214,10 @@ impl Ingredient {
         }
         text.into_text()
     }
+}
+
+fn json_of(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("an ingredient holds only text and numbers")
 }
 
 /// Adds a platform: one field as people write it, unless a part of it holds a slash, which
@@ -211,13 +237,19 @@ impl From<Base> for Ingredient {
     }
 }
 
-impl fmt::Display for InputKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl InputKind {
+    fn as_str(self) -> &'static str {
+        match self {
             Self::File => "file",
             Self::Executable => "executable",
             Self::Symlink => "symlink",
-        })
+        }
+    }
+}
+
+impl fmt::Display for InputKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

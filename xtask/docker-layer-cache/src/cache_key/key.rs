@@ -65,9 +65,19 @@ impl CacheKey {
     }
 
     /// Returns the key of a key file's text.
-    pub(super) fn of_key_file(text: &str) -> Self {
+    fn of_key_file(text: &str) -> Self {
         let digest = Digest::of(text.as_bytes());
         Self(format!("v{FORMAT_VERSION}-{}", digest.encoded()))
+    }
+}
+
+impl Keys {
+    /// Returns the keys of the texts that [`key_file`] returns.
+    pub fn of_key_files(base: &str, full: &str) -> Self {
+        Self {
+            base: CacheKey::of_key_file(base),
+            full: CacheKey::of_key_file(full),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Write as _};
 
+use crate::oci::Digest;
+
 /// A line under construction.
 ///
 /// A word stands as it is when all its characters are plain, see [`is_plain`]. Every other word,
@@ -33,6 +35,13 @@ impl Line {
         self
     }
 
+    /// Adds a digest, all of whose characters are plain.
+    pub(super) fn digest(mut self, digest: &Digest) -> Self {
+        self.text.push(' ');
+        self.text.push_str(digest.as_str());
+        self
+    }
+
     /// Returns the line, without a line break.
     pub(super) fn into_text(self) -> String {
         self.text
@@ -40,7 +49,7 @@ impl Line {
 }
 
 fn write_word(text: &mut String, word: &str) -> fmt::Result {
-    if !word.is_empty() && word.chars().all(is_plain) {
+    if !word.is_empty() && (is_plain_ascii(word.as_bytes()) || word.chars().all(is_plain)) {
         text.push_str(word);
         return Ok(());
     }
@@ -58,6 +67,21 @@ fn write_word(text: &mut String, word: &str) -> fmt::Result {
     }
     text.push('"');
     Ok(())
+}
+
+/// Whether all bytes are plain, see [`is_plain`], and ASCII.
+///
+/// A loop and no iterator: a build without optimisation spends much of a key with many inputs here.
+pub(super) fn is_plain_ascii(word: &[u8]) -> bool {
+    let mut at = 0;
+    while at < word.len() {
+        let byte = word[at];
+        if byte <= b' ' || byte >= 0x7f || byte == b'"' || byte == b'\\' {
+            return false;
+        }
+        at += 1;
+    }
+    true
 }
 
 /// Whether a character shows as itself and cannot be taken for another one's absence: no space,

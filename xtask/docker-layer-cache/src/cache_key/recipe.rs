@@ -1,11 +1,10 @@
 //! The recipe: every ingredient of a key, sorted.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{Base, CacheKey, Ingredient, KeyKind, Keys, key_file};
+use super::{Base, Ingredient, KeyKind, Keys, key_file};
 
 /// The version of the lines of a key file and of a recipe's JSON. A change moves every key.
 pub const FORMAT_VERSION: u32 = 1;
@@ -28,10 +27,9 @@ enum RecipeErrorKind {
     Version(u32),
 }
 
-/// A recipe as JSON.
-#[derive(Serialize, Deserialize)]
+/// A recipe's JSON.
+#[derive(Deserialize)]
 struct Document {
-    version: u32,
     ingredients: Vec<Ingredient>,
 }
 
@@ -76,12 +74,23 @@ impl Recipe {
             })
     }
 
+    /// Returns the part of the recipe that the base key is made of: all but the files, of which
+    /// there can be many.
+    #[must_use]
+    pub fn base_part(&self) -> Self {
+        let ingredients = self.ingredients.iter();
+        let ingredients = ingredients.filter(|ingredient| ingredient.is_in_base_key());
+        Self {
+            ingredients: ingredients.cloned().collect(),
+        }
+    }
+
     /// Returns both keys.
     pub fn keys(&self) -> Keys {
-        Keys {
-            base: CacheKey::of_key_file(&key_file(self, KeyKind::Base)),
-            full: CacheKey::of_key_file(&key_file(self, KeyKind::Full)),
-        }
+        Keys::of_key_files(
+            &key_file(self, KeyKind::Base),
+            &key_file(self, KeyKind::Full),
+        )
     }
 
     /// Returns the recipe for people: one line per ingredient, with the places that use a base.
@@ -94,15 +103,23 @@ impl Recipe {
         text
     }
 
-    /// Returns the recipe as JSON, indented, with a line break at the end.
+    /// Returns the recipe as JSON, an ingredient a line, with a line break at the end.
     pub fn to_json(&self) -> String {
-        let document = Document {
-            version: FORMAT_VERSION,
-            ingredients: self.ingredients.clone(),
-        };
-        let mut json =
-            serde_json::to_string_pretty(&document).expect("a recipe holds only text and numbers");
-        json.push('\n');
+        format!(
+            "{{\"version\":{FORMAT_VERSION},\"ingredients\":[\n{}\n]}}\n",
+            self.ingredients_json(",\n")
+        )
+    }
+
+    /// Returns the ingredients as JSON objects with `separator` between them.
+    pub fn ingredients_json(&self, separator: &str) -> String {
+        let mut json = String::new();
+        for ingredient in &self.ingredients {
+            if !json.is_empty() {
+                json.push_str(separator);
+            }
+            ingredient.write_json(&mut json);
+        }
         json
     }
 
@@ -125,12 +142,16 @@ impl Recipe {
     }
 
     /// Returns the lines that a key is the digest of, sorted, each once.
-    pub(super) fn key_lines(&self, kind: KeyKind) -> BTreeSet<String> {
-        self.ingredients
+    pub(super) fn key_lines(&self, kind: KeyKind) -> Vec<String> {
+        let mut lines: Vec<String> = self
+            .ingredients
             .iter()
             .filter(|ingredient| kind == KeyKind::Full || ingredient.is_in_base_key())
             .map(Ingredient::key_line)
-            .collect()
+            .collect();
+        lines.sort();
+        lines.dedup();
+        lines
     }
 }
 

@@ -34,19 +34,14 @@ pub struct DigestWriter<W> {
 impl Digest {
     /// Returns the `sha256` digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Self::from_sha256(&Sha256::digest(bytes))
+        Self::from_sha256(&Sha256::digest(bytes).into())
     }
 
     /// Returns the digest for 32 bytes of a finished SHA-256.
-    pub(crate) fn from_sha256(bytes: &[u8]) -> Self {
-        let mut text = String::with_capacity(7 + bytes.len() * 2);
-        text.push_str("sha256:");
-        for byte in bytes {
-            for nibble in [byte >> 4, byte & 15] {
-                text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
-            }
-        }
-        Self(text)
+    pub(crate) fn from_sha256(bytes: &[u8; 32]) -> Self {
+        let (high, low) = bytes.split_at(16);
+        let number = |half: &[u8]| u128::from_be_bytes(half.try_into().expect("16 bytes"));
+        Self(format!("sha256:{:032x}{:032x}", number(high), number(low)))
     }
 
     /// Returns the part before the colon, such as `sha256`.
@@ -145,7 +140,7 @@ impl<W: Write> DigestWriter<W> {
     pub fn finish(self) -> (W, Digest, u64) {
         (
             self.inner,
-            Digest::from_sha256(&self.hasher.finalize()),
+            Digest::from_sha256(&self.hasher.finalize().into()),
             self.size_bytes,
         )
     }

@@ -14,7 +14,7 @@ use super::dockerfile::Source;
 use super::images::Image;
 use super::job::Job;
 use super::notes::{Notes, write_file};
-use crate::cache_key::{self, Ingredient, KeyKind, Recipe};
+use crate::cache_key::{self, Ingredient, KeyKind, Keys, Recipe};
 use crate::cli::KeyArgs;
 use crate::dockerfile::Evaluation;
 use crate::engine::Engine;
@@ -78,12 +78,14 @@ pub(crate) fn run(sh: &Shell, args: &KeyArgs) -> Result<(), Error> {
                 "key": keyed.keys,
                 "bases": keyed.bases,
                 "newer": keyed.newer,
-                "ingredients": keyed.recipe.ingredients(),
             });
             if let Some(explanation) = explanation {
                 object["explain"] = serde_json::json!(explanation);
             }
-            ui::data(object)?;
+            let object = object.to_string();
+            let ingredients = keyed.recipe.ingredients_json(",");
+            let members = object.strip_suffix('}').unwrap_or(&object);
+            ui::data(format_args!("{members},\"ingredients\":[{ingredients}]}}"))?;
         } else {
             ui::data(&keyed.keys.full)?;
         }
@@ -138,8 +140,9 @@ pub(super) fn key(job: &Job<'_>, image: Image, digests: Digests) -> Result<Keyed
         Ahead::start(&image, platform, &job.workspace.key_dir)
     });
     let root = &job.workspace.root;
+    let index = job.workspace.work_file(&image, "input-digests");
     let (engine, found_inputs) = std::thread::scope(|scope| {
-        let inputs = scope.spawn(|| files::hash_inputs(root, &image));
+        let inputs = scope.spawn(|| files::hash_inputs(root, &image, &index));
         let engine = reachable_engine(job);
         (engine, inputs.join().expect("hashing does not panic"))
     });
@@ -217,21 +220,26 @@ pub(super) fn key(job: &Job<'_>, image: Image, digests: Digests) -> Result<Keyed
     ingredients.extend(bases.ingredients);
     // 5. Recipe, keys, files.
     let recipe = Recipe::new(ingredients);
-    let keys = recipe.keys();
-    let write = |extension: &str, text: String| {
-        write_file(&job.workspace.key_file(&image, extension), text.as_bytes())
+    let workspace = &job.workspace;
+    let write = |extension: &str, text: &str| {
+        write_file(&workspace.key_file(&image, extension), text.as_bytes())
     };
-    write("base", cache_key::key_file(&recipe, KeyKind::Base))?;
-    write("full", cache_key::key_file(&recipe, KeyKind::Full))?;
-    // Once: with many inputs it is long.
-    let json = recipe.to_json();
-    write("json", json.clone())?;
+    let keys = std::thread::scope(|scope| {
+        let json = scope.spawn(|| write("json", &recipe.to_json()));
+        let base_file = cache_key::key_file(&recipe, KeyKind::Base);
+        let full_file = cache_key::key_file(&recipe, KeyKind::Full);
+        write("base", &base_file)?;
+        write("full", &full_file)?;
+        json.join().expect("writing does not panic")?;
+        Ok::<_, Error>(Keys::of_key_files(&base_file, &full_file))
+    })?;
+    let new = Notes::new(&recipe);
     let notes = match last {
         Some(last) => Notes {
-            recipe: json,
+            recipe: new.recipe,
             ..last
         },
-        None => Notes::of_json(json),
+        None => new,
     };
     notes.write(&notes_path)?;
     let findings = bases.look.map(Look::findings).unwrap_or_default();

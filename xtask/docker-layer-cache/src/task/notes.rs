@@ -21,7 +21,7 @@ const MAX_AGE: Duration = Duration::from_secs(6 * 60 * 60);
 pub(super) struct Notes {
     /// When the key was made, in seconds since 1970.
     pub made: u64,
-    /// The recipe, as JSON.
+    /// The recipe as JSON, without the inputs.
     pub recipe: String,
     /// What was restored for it.
     pub restored: Option<Restored>,
@@ -83,14 +83,9 @@ pub(super) struct Built {
 impl Notes {
     /// Returns notes with nothing but a recipe.
     pub(super) fn new(recipe: &Recipe) -> Notes {
-        Self::of_json(recipe.to_json())
-    }
-
-    /// Returns notes with nothing but a recipe, given as JSON.
-    pub(super) fn of_json(recipe: String) -> Notes {
         Notes {
             made: now(),
-            recipe,
+            recipe: recipe.base_part().to_json(),
             restored: None,
             built: None,
         }

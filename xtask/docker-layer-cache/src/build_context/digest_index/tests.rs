@@ -41,7 +41,7 @@ impl Folder {
     fn poison(&self) -> Digest {
         let bytes = std::fs::read(&self.index).expect("an index");
         let (written, mut known) = index_file::parse(&bytes).expect("an index");
-        for known in known.values_mut() {
+        for (_, known) in &mut known {
             known.digest = [7; 32];
         }
         std::fs::write(&self.index, index_file::write(written, &known)).expect("an index");
@@ -60,6 +60,26 @@ fn a_known_file_is_not_read_again() {
     // A file that is written anew has other times, or another inode.
     folder.put("a", "two");
     assert_eq!(folder.run(later + 2), Digest::of(b"two"));
+}
+
+#[test]
+fn inputs_of_a_key_are_not_read_again() {
+    let folder = folder();
+    folder.put("a", "one");
+    folder.put("b", "new");
+    let later = now() + LATER;
+    folder.run(later);
+    let poison = folder.poison();
+    let mut index = DigestIndex::open_at(&folder.index, later + 1);
+    let patterns = ["b".to_owned(), "*".to_owned()];
+    let inputs = super::super::inputs(&folder.context, &patterns, Some(&mut index));
+    let digests: Vec<Digest> = inputs
+        .expect("inputs")
+        .files
+        .into_iter()
+        .map(|input| input.digest)
+        .collect();
+    assert_eq!(digests, [poison, Digest::of(b"new")]);
 }
 
 #[test]

@@ -4,18 +4,29 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::super::images::Image;
 use super::super::job::Job;
-use crate::build_context::{self, ContextError, IgnoreRules, Inputs};
+use crate::build_context::{self, ContextError, DigestIndex, IgnoreRules, Inputs};
 use crate::cache_key::{Ingredient, InputKind};
 use crate::error::Error;
 
-/// Finds and hashes the inputs of `image`.
-pub(super) fn hash_inputs(root: &Utf8Path, image: &Image) -> Result<Inputs, ContextError> {
+/// Finds and hashes the inputs of `image`. Digests that are known from the last time come from the
+/// index at `index`, which is a help and no more: where it cannot be written, the next run is slower.
+pub(super) fn hash_inputs(
+    root: &Utf8Path,
+    image: &Image,
+    index: &Utf8Path,
+) -> Result<Inputs, ContextError> {
+    if image.inputs.is_empty() {
+        return build_context::inputs(root, &[], None);
+    }
     let globs: Vec<String> = image
         .inputs
         .iter()
         .map(|input| input.glob.clone())
         .collect();
-    build_context::inputs(root, &globs)
+    let mut known = DigestIndex::open(index);
+    let inputs = build_context::inputs(root, &globs, Some(&mut known))?;
+    let _ = known.write();
+    Ok(inputs)
 }
 
 /// Returns the inputs as ingredients, and says which patterns match nothing.
