@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Docker, EngineError, EngineErrorKind};
+use super::{Docker, EngineError, EngineErrorKind, builders};
 use crate::oci::Platform;
 
 /// The engine that `docker` reaches, and the builder that `docker build` uses on it.
@@ -63,10 +63,11 @@ impl Engine {
         let info_args = ["info", "--format", "{{json .}}"].map(str::to_owned);
         let inspect_args = ["buildx", "inspect"].map(str::to_owned);
         let (info, builder) = std::thread::scope(|scope| {
-            let builder = scope.spawn(|| docker.output(&inspect_args));
+            let builder = (!builders::only_default(|name| std::env::var_os(name)))
+                .then(|| scope.spawn(|| docker.output(&inspect_args)));
             (
                 docker.output(&info_args),
-                builder.join().expect("the thread does not panic"),
+                builder.map(|builder| builder.join().expect("the thread does not panic")),
             )
         });
         let info = info?;
@@ -79,7 +80,7 @@ impl Engine {
             }
         })?;
         if let Builder::Buildx { driver, .. } = &mut engine.builder
-            && let Ok(output) = builder
+            && let Some(Ok(output)) = builder
             && output.status.success()
             && let Some(found) = driver_of(&String::from_utf8_lossy(&output.stdout))
         {

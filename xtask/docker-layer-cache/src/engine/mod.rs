@@ -12,6 +12,7 @@
 mod argv;
 mod bake;
 mod build;
+mod builders;
 mod client;
 mod detect;
 mod error;
