@@ -159,7 +159,7 @@ fn explained_from_the_store(bench: &Bench<'_>) -> Outcome {
     let old = runtime_base.digest().clone();
     runtime_base.move_to(1)?;
     let run = project
-        .xtask(bench, &["docker-key", "--explain"])?
+        .xtask(bench, &["docker-key", "--explain", "--json"])?
         .success()?
         .says(&[
             "the store's entry",
@@ -168,6 +168,11 @@ fn explained_from_the_store(bench: &Bench<'_>) -> Outcome {
             "invalidates `runtime` (",
         ])?;
     assert!(!run.stderr.contains("no run recorded"), "{}", run.stderr);
+    let object: serde_json::Value = serde_json::from_str(&run.stdout)?;
+    let invalidated = &object["explain"]["changes"][0]["invalidates"][0];
+    assert_eq!(invalidated["stage"], "runtime");
+    assert!(invalidated["seconds"].as_f64() > Some(0.0), "{invalidated}");
+    assert!(invalidated.get("bytes").is_some(), "{invalidated}");
     assert!(!run.stderr.contains(&deps_base.reference), "{}", run.stderr);
     Ok(())
 }

@@ -6,6 +6,7 @@ use camino::Utf8Path;
 use serde::Serialize;
 
 use super::super::RECIPE_ANNOTATION;
+use super::super::forecast::recorded_steps;
 use super::super::job::Job;
 use super::super::notes::Notes;
 use super::Keyed;
@@ -13,7 +14,9 @@ use crate::cache_key::{self, Change, Recipe};
 use crate::engine::{Step, StepResult};
 use crate::error::Error;
 use crate::image_layout::{ImageLayout, StoredEntry};
-use crate::ui::seconds;
+use crate::oci::Digest;
+use crate::plan::RecordedStep;
+use crate::ui::{bytes, seconds};
 
 /// What is compared with, as it was before this run.
 pub(super) struct Before {
@@ -43,6 +46,8 @@ struct Invalidated {
     stage: String,
     /// What its steps took when they last ran; nothing where no run is recorded.
     seconds: Option<f64>,
+    /// The size of its steps' layers in the store; nothing where none is recorded.
+    bytes: Option<u64>,
 }
 
 impl Before {
@@ -103,6 +108,7 @@ impl Before {
                 .map(|stage| Invalidated {
                     stage: names[stage].clone(),
                     seconds: costs.of(&names[stage]),
+                    bytes: costs.bytes.get(&names[stage]).copied(),
                 })
                 .collect(),
             change,
@@ -135,11 +141,7 @@ impl Explanation {
             job.talk.say(format_args!("  {}", explained.change));
             let mut stages: Vec<String> = Vec::new();
             for invalidated in &explained.invalidates {
-                let cost = match invalidated.seconds {
-                    Some(cost) => seconds(cost),
-                    None => "no run recorded".to_owned(),
-                };
-                stages.push(format!("`{}` ({cost})", invalidated.stage));
+                stages.push(format!("`{}` ({})", invalidated.stage, invalidated.cost()));
             }
             job.talk
                 .say(match (stages.len(), explained.change.ingredient) {
@@ -149,6 +151,17 @@ impl Explanation {
                     }
                     _ => format!("    invalidates {}", stages.join(", ")),
                 });
+        }
+    }
+}
+
+impl Invalidated {
+    fn cost(&self) -> String {
+        match (self.seconds, self.bytes) {
+            (Some(time), Some(size)) => format!("{}, {}", seconds(time), bytes(size)),
+            (Some(time), None) => seconds(time),
+            (None, Some(size)) => format!("no run recorded, {}", bytes(size)),
+            (None, None) => "no run recorded".to_owned(),
         }
     }
 }
@@ -176,13 +189,15 @@ fn entries(job: &Job<'_>, keyed: &Keyed) -> Vec<StoredEntry> {
     entries
 }
 
-/// What steps took when they last ran.
+/// What steps took when they last ran, and how large what they made is.
 #[derive(Default)]
 struct Costs {
     /// The instructions of each stage, in the newest build that tells.
     instructions: BTreeMap<String, BTreeSet<String>>,
     /// By stage and instruction.
     ran: BTreeMap<(String, String), f64>,
+    /// By stage: the size of its layers as the newest entry has them.
+    bytes: BTreeMap<String, u64>,
 }
 
 impl Costs {
@@ -196,6 +211,9 @@ impl Costs {
         for stored in newest {
             if let Ok(steps) = serde_json::from_value::<Vec<Step>>(stored.entry.steps.clone()) {
                 costs.add(&steps);
+            }
+            for (stage, size) in layer_bytes(&recorded_steps(stored)) {
+                costs.bytes.entry(stage).or_insert(size);
             }
         }
         costs
@@ -230,5 +248,63 @@ impl Costs {
             .filter_map(ran)
             .collect();
         (!seconds.is_empty()).then(|| seconds.iter().sum())
+    }
+}
+
+/// Returns the size of each stage's layers, each layer once; stages without a known layer are left out.
+fn layer_bytes(steps: &[RecordedStep]) -> BTreeMap<String, u64> {
+    let mut layers: BTreeMap<&str, BTreeMap<&Digest, u64>> = BTreeMap::new();
+    for step in steps {
+        if let Some(layer) = &step.layer {
+            let of_stage = layers.entry(&step.stage).or_default();
+            of_stage.insert(&layer.blob, layer.bytes);
+        }
+    }
+    layers
+        .into_iter()
+        .map(|(stage, layers)| (stage.to_owned(), layers.values().sum()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_costs_the_bytes_of_its_layers() {
+        let step = |stage: &str, ordinal: usize, layer: Option<(&str, u64)>| {
+            let id = |text: &str| Digest::of(text.as_bytes());
+            let layer = layer.map(|(content, bytes)| {
+                serde_json::json!({ "chain_id": id("chain"), "blob": id(content), "bytes": bytes })
+            });
+            serde_json::json!({
+                "stage": stage, "ordinal": ordinal, "seconds": 1.0,
+                "digest": id("digest"), "outline": id("outline"), "layer": layer,
+            })
+        };
+        let steps = serde_json::json!([
+            step("deps", 1, Some(("a", 5_000))),
+            step("deps", 2, None),
+            step("deps", 3, Some(("b", 300))),
+            // The same content twice is stored and brought in once.
+            step("deps", 4, Some(("a", 5_000))),
+            step("app", 1, Some(("a", 5_000))),
+            step("docs", 1, None),
+        ]);
+        let steps: Vec<RecordedStep> = serde_json::from_value(steps).expect("recorded steps");
+        let expected = [("app".to_owned(), 5_000), ("deps".to_owned(), 5_300)];
+        assert_eq!(layer_bytes(&steps), BTreeMap::from(expected));
+        let cost = |seconds, bytes| {
+            Invalidated {
+                stage: "deps".to_owned(),
+                seconds,
+                bytes,
+            }
+            .cost()
+        };
+        assert_eq!(cost(Some(2.0), Some(5_300)), "2.00 s, 5.3 kB");
+        assert_eq!(cost(Some(2.0), None), "2.00 s");
+        assert_eq!(cost(None, Some(1)), "no run recorded, 1 B");
+        assert_eq!(cost(None, None), "no run recorded");
     }
 }
