@@ -32,6 +32,7 @@ mod storage_errors;
 mod store;
 mod store_life;
 mod tidy;
+mod token_secrets;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -59,6 +60,7 @@ fn trials() -> Vec<Trial> {
         ("errors", errors::TESTS),
         ("key", key::TESTS),
         ("secrets", secrets::TESTS),
+        ("secrets", token_secrets::TESTS),
     ];
     let mut trials: Vec<Trial> = groups
         .into_iter()

@@ -224,7 +224,7 @@ fn whole_job(bench: &Bench<'_>) -> Outcome {
 }
 
 /// Adds the content of all files below `folder`.
-fn read_all(folder: &Path, texts: &mut Vec<(String, Vec<u8>)>) -> Outcome {
+pub(crate) fn read_all(folder: &Path, texts: &mut Vec<(String, Vec<u8>)>) -> Outcome {
     if !folder.is_dir() {
         return Ok(());
     }
@@ -239,12 +239,12 @@ fn read_all(folder: &Path, texts: &mut Vec<(String, Vec<u8>)>) -> Outcome {
     Ok(())
 }
 
-fn contains(text: &[u8], part: &str) -> bool {
+pub(crate) fn contains(text: &[u8], part: &str) -> bool {
     text.windows(part.len())
         .any(|window| window == part.as_bytes())
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {

@@ -187,6 +187,25 @@ pub struct VolatileInput {
     pub pinned: bool,
 }
 
+impl VolatileInput {
+    /// Returns the address for people: with stars for user, password and query, where secrets are.
+    pub fn shown_address(&self) -> String {
+        let Some((scheme, rest)) = self.address.split_once("://") else {
+            return self.address.clone();
+        };
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (user, host) = match authority.rsplit_once('@') {
+            Some((_, host)) => ("***@", host),
+            None => ("", authority),
+        };
+        let (path, query) = match path.split_once('?') {
+            Some((path, _)) => (path, "?***"),
+            None => (path, ""),
+        };
+        format!("{scheme}://{user}{host}{path}{query}")
+    }
+}
+
 /// The kind of a [`VolatileInput`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VolatileKind {

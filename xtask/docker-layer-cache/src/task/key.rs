@@ -176,7 +176,7 @@ pub(super) fn key(job: &Job<'_>, image: Image, digests: Digests) -> Result<Keyed
         .iter()
         .filter(|volatile| !volatile.pinned)
     {
-        let (line, address) = (volatile.line, &volatile.address);
+        let (line, address) = (volatile.line, volatile.shown_address());
         job.talk.warn(format_args!(
             "line {line}: `{address}` can change without notice, and the key cannot follow it"
         ));

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::evaluate;
-use crate::dockerfile::{Action, Dockerfile, EvaluateOptions, Source, StageBase, VolatileKind};
+use crate::dockerfile::{
+    Action, Dockerfile, EvaluateOptions, Source, StageBase, VolatileInput, VolatileKind,
+};
 
 fn given(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     let owned = pairs
@@ -184,4 +186,22 @@ fn late_refusals_keep_the_references() {
         let text = format!("FROM alpine\nSTOPSIGNAL {signal}\n");
         evaluate(&text, &EvaluateOptions::new()).expect(&text);
     }
+}
+
+#[test]
+fn addresses_are_shown_without_secrets() {
+    let text = "FROM scratch\nADD https://user:secret@x.example/a@b.tar?token=secret /\nADD https://secret@x.example /\nADD git@x.example:a/b.git /\nADD https://x.example/y.git#main:dir@1 /\n";
+    let evaluation = evaluate(text, &EvaluateOptions::new()).expect("a good file");
+    let shown: Vec<String> = evaluation
+        .volatile_inputs
+        .iter()
+        .map(VolatileInput::shown_address)
+        .collect();
+    let expected = [
+        "https://***@x.example/a@b.tar?***",
+        "https://***@x.example",
+        "git@x.example:a/b.git",
+        "https://x.example/y.git#main:dir@1",
+    ];
+    assert_eq!(shown, expected);
 }
