@@ -1,26 +1,43 @@
 //! Predictions against what the build did.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::prediction::Outcome;
 use super::restore::RestorePlan;
 use crate::cache_key::StageDigest;
+use crate::oci::Digest;
+
+/// What a step is expected to do, once it is settled what the engine is offered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectedStep {
+    /// The stage, as builders name it.
+    pub stage: String,
+    /// The step's place among the stage's steps, from 1.
+    pub ordinal: usize,
+    /// The instruction's line.
+    pub line: usize,
+    /// See [`crate::cache_key::StepDigest::digest`].
+    pub digest: Digest,
+    /// What will become of it.
+    pub outcome: Outcome,
+}
 
 /// A step as the builder printed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RealStep<'a> {
     /// The stage, as builders name it.
     pub stage: &'a str,
-    /// The number in its stage that the builder printed.
-    pub place: usize,
+    /// The step's place among the stage's steps, from 1.
+    pub ordinal: usize,
     /// It was taken from the cache.
     pub hit: bool,
 }
 
 /// A step that turned out otherwise than predicted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disagreement {
     /// The stage, as builders name it.
     pub stage: String,
@@ -32,42 +49,79 @@ pub struct Disagreement {
     pub hit: bool,
 }
 
-/// Compares each step that the builder printed with its prediction. A step that may hit agrees
-/// with either, and so does one whose layer was not offered. `has_own_cache`: the engine holds
-/// results of earlier builds, so that any step may hit.
-pub fn disagreements(
+/// Returns what is expected of each step, in the order of the Dockerfile. Nothing is certain of
+/// steps whose layers are not offered, or are `lost`, and of all that stands on their results or
+/// takes files from them.
+pub fn expected(
     plan: &RestorePlan<'_>,
     stages: &[StageDigest],
-    real: &[RealStep<'_>],
-    has_own_cache: bool,
-) -> Vec<Disagreement> {
-    let mut found = Vec::new();
-    for (at, predicted) in plan.steps.iter().enumerate() {
-        let Some(stage) = stages.get(predicted.stage) else {
-            continue;
-        };
-        let step = stage
-            .steps
-            .iter()
-            .find(|step| step.ordinal == predicted.ordinal);
-        let hit = step.and_then(|step| {
-            real.iter()
-                .find(|real| real.stage == stage.name && real.place == step.place)
-                .map(|real| real.hit)
-        });
-        let is_wrong = match (predicted.outcome, hit) {
-            (Outcome::Hit, Some(false)) => plan.offered.contains(&at),
-            (Outcome::Run, Some(true)) => !has_own_cache,
-            _ => false,
-        };
-        if is_wrong {
-            found.push(Disagreement {
+    lost: impl Fn(&Digest) -> bool,
+) -> Vec<ExpectedStep> {
+    let mut open_stages: BTreeSet<usize> = BTreeSet::new();
+    let mut expected = Vec::with_capacity(plan.steps.len());
+    let mut predicted = plan.steps.iter().enumerate();
+    for (index, stage) in stages.iter().enumerate() {
+        let mut is_open = stage.base.is_some_and(|base| open_stages.contains(&base));
+        for step in &stage.steps {
+            let Some((at, predicted)) = predicted.next() else {
+                return expected;
+            };
+            let layer = predicted.recorded.and_then(|step| step.layer.as_ref());
+            is_open |= predicted.outcome != Outcome::Run
+                && (!plan.offered.contains(&at) || layer.is_some_and(|layer| lost(&layer.blob)));
+            is_open |= step
+                .sources
+                .iter()
+                .any(|source| open_stages.contains(source));
+            expected.push(ExpectedStep {
                 stage: stage.name.clone(),
-                ordinal: predicted.ordinal,
-                line: predicted.line,
-                hit: predicted.outcome == Outcome::Run,
+                ordinal: step.ordinal,
+                line: step.line,
+                digest: step.digest.clone(),
+                outcome: match predicted.outcome {
+                    Outcome::Hit if is_open => Outcome::Maybe,
+                    outcome => outcome,
+                },
             });
         }
+        if is_open {
+            open_stages.insert(index);
+        }
+    }
+    expected
+}
+
+/// Compares each step that the builder printed with what was expected of it; a step of which
+/// nothing is certain agrees with either. `stages` are those that were built: a step that has
+/// changed since is passed over.
+pub fn disagreements(
+    expected: &[ExpectedStep],
+    stages: &[StageDigest],
+    real: &[RealStep<'_>],
+) -> Vec<Disagreement> {
+    let is_built = |expected: &ExpectedStep| {
+        stages
+            .iter()
+            .filter(|stage| stage.name == expected.stage)
+            .flat_map(|stage| &stage.steps)
+            .any(|step| (step.ordinal, &step.digest) == (expected.ordinal, &expected.digest))
+    };
+    let mut found = Vec::new();
+    for expected in expected.iter().filter(|expected| is_built(expected)) {
+        let real = real
+            .iter()
+            .find(|real| (real.stage, real.ordinal) == (&expected.stage, expected.ordinal));
+        let hit = match (expected.outcome, real.map(|real| real.hit)) {
+            (Outcome::Hit, Some(false)) => false,
+            (Outcome::Run, Some(true)) => true,
+            _ => continue,
+        };
+        found.push(Disagreement {
+            stage: expected.stage.clone(),
+            ordinal: expected.ordinal,
+            line: expected.line,
+            hit,
+        });
     }
     found
 }

@@ -5,6 +5,7 @@
 //! keys of this build ───┴─▶ choose ─▶ the entries to look at, best first
 //!                                        │ their recorded steps
 //! step digests of this build ─▶ predict ─┴─▶ hit, maybe, run ─▶ restore ─▶ the layers that pay
+//! what the build did ─▶ disagreements, and what is not worth being saved
 //! ```
 //!
 //! A wrong choice costs time and nothing else: the engine decides what is a hit.
@@ -12,15 +13,20 @@
 mod choice;
 mod recorded_step;
 mod prediction;
+mod import_cost;
 mod layer_chain;
 mod restore;
+mod eager;
 mod comparison;
+mod saving;
 #[cfg(test)]
 mod tests;
 
 pub use choice::{Candidate, Fit, Wanted, choose};
-pub use comparison::{Disagreement, RealStep, disagreements};
+pub use comparison::{Disagreement, ExpectedStep, RealStep, disagreements, expected};
+pub use import_cost::ImportCost;
 pub use layer_chain::{LayerChain, Verdict};
 pub use prediction::{Outcome, PredictedStep, predict};
 pub use recorded_step::{RecordedLayer, RecordedStep, layers_of_steps};
 pub use restore::{RestorePlan, RestoreRequest, restore};
+pub use saving::not_worth_saving;

@@ -1,12 +1,12 @@
 //! Which steps of a build will hit, as far as the store can tell.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::RecordedStep;
 use crate::cache_key::{Certainty, StageDigest, StepDigest};
 
 /// What will become of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// It will hit.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cache_key::StepDigest;
-use crate::oci::{ChainId, DiffId, Digest};
+use crate::cache_key::{Builder, StepDigest};
+use crate::oci::{ChainId, Digest, History, ImageConfig};
 
 /// A step of a build that was saved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,11 +52,56 @@ impl RecordedStep {
     }
 }
 
-/// Returns the layers of a stage's steps, as diff IDs with all below them: `diff_ids` are those of
-/// the stage's image, and `n_steps` is how many steps the stage has, with those of the stages that
-/// it starts from. `BuildKit` makes a layer of every step, also of one that changes nothing. None
-/// where the image has fewer layers.
-pub fn layers_of_steps(diff_ids: &[DiffId], n_steps: usize) -> Option<Vec<ChainId>> {
-    let n_below = diff_ids.len().checked_sub(n_steps)?;
-    Some(ChainId::of_each(diff_ids).split_off(n_below))
+/// Returns for each step which layer of an image it made, by place among the image's layers; nothing
+/// for a step that made none. `keywords` are those of the stage's steps, with those of the stages
+/// that it starts from, lowest first.
+///
+/// None where the image's history is not that of these steps.
+pub fn layers_of_steps(
+    config: &ImageConfig,
+    keywords: &[&str],
+    builder: Builder,
+) -> Option<Vec<Option<usize>>> {
+    let n_layers = config.history.iter().filter(|one| !one.empty_layer).count();
+    if n_layers != config.rootfs.diff_ids.len() {
+        return None;
+    }
+    let mut layers = Vec::with_capacity(keywords.len());
+    let mut next_layer = n_layers;
+    let mut history = config.history.iter().rev();
+    while let Some(at) = keywords.len().checked_sub(layers.len() + 1) {
+        let one = history.next()?;
+        let layer = if one.empty_layer {
+            None
+        } else {
+            next_layer = next_layer.checked_sub(1)?;
+            Some(next_layer)
+        };
+        match step_keyword(one, builder) {
+            Some(keyword) if keyword == keywords[at] => layers.push(layer),
+            None if one.empty_layer => {}
+            _ => return None,
+        }
+    }
+    layers.reverse();
+    Some(layers)
+}
+
+/// Returns the instruction of a line of an image's history; none where it is no step. `BuildKit`
+/// writes it first, and makes a layer for every step. The classic builder writes the command of a
+/// `RUN`, and of others the instruction behind a mark.
+fn step_keyword(history: &History, builder: Builder) -> Option<&str> {
+    let text = history.created_by.as_deref().unwrap_or_default();
+    let written = match builder {
+        Builder::BuildKit if history.empty_layer => return None,
+        Builder::BuildKit => text,
+        Builder::Classic => match text.split_once("#(nop) ") {
+            Some((_, written)) => written,
+            None => return Some("RUN"),
+        },
+    };
+    let word = written.split_whitespace().next().unwrap_or_default();
+    ["RUN", "COPY", "ADD", "WORKDIR"]
+        .contains(&word)
+        .then_some(word)
 }

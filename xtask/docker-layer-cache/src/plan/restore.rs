@@ -8,11 +8,16 @@
 
 use std::collections::BTreeSet;
 
+use super::eager::eager;
+use super::import_cost::ImportCost;
 use super::layer_chain::{LayerChain, Verdict};
 use super::prediction::{Outcome, PredictedStep, predict};
 use super::recorded_step::RecordedStep;
 use crate::cache_key::StageDigest;
 use crate::oci::{ChainId, Digest};
+
+/// What leaving out has to spare at least, in seconds: both sides are estimates.
+pub(super) const MARGIN_SECONDS: f64 = 0.2;
 
 /// What a plan is made from.
 #[derive(Debug, Clone)]
@@ -25,12 +30,12 @@ pub struct RestoreRequest<'a> {
     pub entries: &'a [&'a [RecordedStep]],
     /// The layers that the engine holds.
     pub engine_layers: &'a BTreeSet<ChainId>,
-    /// How many bytes of blobs this machine's engine brings in a second.
-    pub import_bytes_per_second: f64,
-    /// What bringing in anything costs besides, in seconds.
-    pub overhead_seconds: f64,
+    /// What bringing in layers costs on this machine.
+    pub import: ImportCost,
     /// Offer everything, whether it pays or not.
     pub all: bool,
+    /// The engine reads only the layers that are needed. Else they are loaded, stage by stage.
+    pub lazy: bool,
 }
 
 /// What to offer to the engine.
@@ -48,15 +53,37 @@ pub struct RestorePlan<'a> {
     pub left_out: BTreeSet<Digest>,
 }
 
+impl<'a> RestorePlan<'a> {
+    /// Returns what the store knows of the steps that would hit and are not offered.
+    pub fn left_out_steps(&self) -> impl Iterator<Item = &'a RecordedStep> {
+        let is_left_out = |at: &usize| !self.offered.contains(at);
+        let left_out = (0..self.steps.len()).filter(is_left_out);
+        left_out.filter_map(|at| self.steps[at].recorded)
+    }
+
+    /// Returns the bytes that the engine is expected to read.
+    pub fn bytes_to_read(&self) -> u64 {
+        let is_read =
+            |chain: &&LayerChain| matches!(chain.verdict, Verdict::Pays | Verdict::Forced);
+        self.chains
+            .iter()
+            .filter(is_read)
+            .map(|chain| chain.bytes)
+            .sum()
+    }
+}
+
 /// Plans what to offer.
 pub fn restore<'a>(request: &RestoreRequest<'a>) -> RestorePlan<'a> {
     let steps = predict(request.stages, request.entries);
-    let mut planner = Planner::new(request, &steps);
-    planner.bring(request.target);
-    planner.offer_the_rest();
-    let Planner {
-        chains, offered, ..
-    } = planner;
+    let (chains, offered) = if request.lazy {
+        let mut planner = Planner::new(request, &steps);
+        planner.bring(request.target);
+        planner.offer_the_rest();
+        (planner.chains, planner.offered)
+    } else {
+        eager(request, &steps)
+    };
     let entries: BTreeSet<usize> = offered.iter().filter_map(|&at| steps[at].entry).collect();
     let left_out = left_out(request, &steps, &offered);
     RestorePlan {
@@ -162,10 +189,11 @@ impl<'r, 'a> Planner<'r, 'a> {
                 self.import_seconds(&segment[..cut]) + self.run_seconds(&segment[cut..], 0)
             };
             let mut cut = whole;
+            let mut least = cost(whole) - MARGIN_SECONDS;
             if !self.request.all {
                 for shorter in cuts.rev() {
-                    if cost(shorter) < cost(cut) {
-                        cut = shorter;
+                    if cost(shorter) < least {
+                        (cut, least) = (shorter, cost(shorter));
                     }
                 }
             }
@@ -270,15 +298,8 @@ impl<'r, 'a> Planner<'r, 'a> {
             .sum()
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     fn import_seconds(&self, places: &[usize]) -> f64 {
-        match self.bytes(places) {
-            0 => 0.0,
-            bytes => {
-                self.request.overhead_seconds
-                    + bytes as f64 / self.request.import_bytes_per_second.max(1.0)
-            }
-        }
+        self.request.import.seconds(self.bytes(places))
     }
 
     /// How long the steps take, and what it takes to have the files that they need.

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::*;
-use crate::cache_key::{Certainty, StageDigest, StepDigest};
-use crate::oci::{ChainId, DiffId, Digest};
+use crate::cache_key::{Builder, Certainty, StageDigest, StepDigest};
+use crate::oci::{ChainId, Digest, ImageConfig};
 
 /// A stage: name, the stage below it, and steps such as `hit 3s 280M`, `maybe …`, `run`; `<0`
 /// takes files from stage 0.
@@ -77,15 +77,22 @@ fn build(stages: &[StageText<'_>]) -> Build {
 
 /// Plans for an engine that imports 40 MB a second, and tells the chains in words.
 fn plan(build: &Build, engine_layers: &BTreeSet<ChainId>, all: bool) -> String {
+    plan_for(build, engine_layers, all, true)
+}
+
+fn plan_for(build: &Build, engine_layers: &BTreeSet<ChainId>, all: bool, lazy: bool) -> String {
     let entries = [build.recorded.as_slice()];
     let planned = restore(&RestoreRequest {
         stages: &build.stages,
         target: build.stages.len() - 1,
         entries: &entries,
         engine_layers,
-        import_bytes_per_second: 40e6,
-        overhead_seconds: 0.2,
+        import: ImportCost {
+            bytes_per_second: 40e6,
+            overhead_seconds: 0.2,
+        },
         all,
+        lazy,
     });
     let mut text = String::new();
     for chain in &planned.chains {
@@ -204,9 +211,12 @@ fn left_out_blobs_are_named_and_said_in_words() {
         target: 0,
         entries: &entries,
         engine_layers: &engine_layers,
-        import_bytes_per_second: 40e6,
-        overhead_seconds: 0.0,
+        import: ImportCost {
+            bytes_per_second: 40e6,
+            overhead_seconds: 0.0,
+        },
         all: false,
+        lazy: true,
     });
     assert_eq!(planned.entries, [0]);
     let layer = build.recorded[1].layer.as_ref().expect("it has one");
@@ -248,15 +258,160 @@ fn recorded_steps_keep_their_form() {
     assert_eq!(read, build.recorded);
 }
 
+fn image(history: &[(&str, bool)], n_layers: usize) -> ImageConfig {
+    let history: Vec<_> = history
+        .iter()
+        .map(|(text, is_empty)| serde_json::json!({"created_by": text, "empty_layer": is_empty}))
+        .collect();
+    let diff_ids: Vec<_> = (0..n_layers)
+        .map(|n| Digest::of(n.to_string().as_bytes()))
+        .collect();
+    let rootfs = serde_json::json!({"type": "layers", "diff_ids": diff_ids});
+    serde_json::from_value(serde_json::json!({"history": history, "rootfs": rootfs}))
+        .expect("a config")
+}
+
 #[test]
-fn the_last_layers_of_an_image_are_those_of_its_steps() {
-    let diff_ids: Vec<DiffId> = ["a", "b", "c"]
-        .map(|text| DiffId(Digest::of(text.as_bytes())))
-        .to_vec();
-    let all = ChainId::of_each(&diff_ids);
-    assert_eq!(layers_of_steps(&diff_ids, 2).as_deref(), Some(&all[1..]));
-    assert_eq!(layers_of_steps(&diff_ids, 0).as_deref(), Some(&[][..]));
-    assert_eq!(layers_of_steps(&diff_ids, 4), None);
+fn an_images_history_tells_the_layers_of_its_steps() {
+    let buildkit = image(
+        &[
+            ("base", false),
+            ("WORKDIR /srv", false),
+            ("ENV A=b", true),
+            ("RUN |1 A=b /bin/sh -c true # buildkit", false),
+            ("WORKDIR /", true),
+            ("COPY a b # buildkit", false),
+        ],
+        4,
+    );
+    let of = |keywords: &[&str]| layers_of_steps(&buildkit, keywords, Builder::BuildKit);
+    let all = Some(vec![Some(1), Some(2), Some(3)]);
+    assert_eq!(of(&["WORKDIR", "RUN", "COPY"]), all);
+    assert_eq!(of(&["COPY"]), Some(vec![Some(3)]));
+    assert_eq!(of(&[]), Some(vec![]));
+    assert_eq!(of(&["RUN", "RUN", "COPY"]), None);
+    assert_eq!(of(&["RUN", "WORKDIR", "RUN", "COPY"]), None);
+
+    let classic = image(
+        &[
+            ("base", false),
+            ("/bin/sh -c #(nop) WORKDIR /srv", true),
+            ("/bin/sh -c #(nop)  ENV A=b", true),
+            ("|1 A=b /bin/sh -c make", false),
+            ("/bin/sh -c true", true),
+            ("/bin/sh -c #(nop) COPY file:12 in /b ", false),
+            ("/bin/sh -c #(nop)  CMD [\"a\"]", true),
+        ],
+        3,
+    );
+    assert_eq!(
+        layers_of_steps(
+            &classic,
+            &["WORKDIR", "RUN", "RUN", "COPY"],
+            Builder::Classic
+        ),
+        Some(vec![None, Some(1), None, Some(2)])
+    );
+    let cut = image(&[("base", false)], 2);
+    assert_eq!(layers_of_steps(&cut, &[], Builder::Classic), None);
+}
+
+#[test]
+fn images_are_loaded_whole_or_not_at_all() {
+    for (name, stages, expected) in [
+        (
+            "all that pays, in the order of the Dockerfile",
+            &[
+                ("a", None, &["hit 60s 80M", "run"][..]),
+                ("b", None, &["hit 60s 80M <0"]),
+            ][..],
+            "a 1-1 Pays; b 1-1 Pays",
+        ),
+        (
+            "a big cheap stage, which nothing needs but the build makes all the same",
+            &[("a", None, &["hit 1s 280M"]), ("b", None, &["hit 60s 80M"])],
+            "a 1-1 DoesNotPay; b 1-1 Pays",
+        ),
+        (
+            "a big cheap stage that spares an expensive one above it",
+            &[
+                ("a", None, &["hit 1s 280M"]),
+                ("b", None, &["hit 60s 80M <0"]),
+            ],
+            "a 1-1 Forced; b 1-1 Pays",
+        ),
+        (
+            "what stands on a stage that is left out goes with it",
+            &[
+                ("a", None, &["hit 1s 280M"]),
+                ("b", Some(0), &["hit 1s 1M"]),
+            ],
+            "a 1-1 DoesNotPay; b 1-1 DoesNotPay",
+        ),
+    ] {
+        let build = build(stages);
+        assert_eq!(
+            plan_for(&build, &BTreeSet::new(), false, false),
+            expected,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_is_small_is_always_offered() {
+    let build = build(&[
+        ("a", None, &["hit 0.01s 3M"]),
+        ("b", None, &["hit 0s 0.9M <0"]),
+    ]);
+    assert_eq!(
+        plan(&build, &BTreeSet::new(), false),
+        "b 1-1 Pays; a 1-1 NotRead"
+    );
+}
+
+#[test]
+fn what_stands_on_a_step_that_did_not_pay_is_saved_where_it_pays_with_it() {
+    let import = ImportCost {
+        bytes_per_second: 40e6,
+        overhead_seconds: 0.0,
+    };
+    for (steps, hits, expected) in [
+        // The same step again.
+        (
+            &["hit 60s 1M", "hit 3s 280M"][..],
+            &[true, false][..],
+            &["a"][..],
+        ),
+        // A cheap one above it.
+        (&["hit 3s 280M", "run 2s"], &[false, false], &["a"]),
+        // An expensive one above it.
+        (&["hit 3s 280M", "run 20s"], &[false, false], &[]),
+        // Only what was not left out.
+        (&["hit 3s 1M", "run 2s"], &[true, false], &[]),
+    ] {
+        let mut build = build(&[("a", None, steps)]);
+        let left_out: Vec<RecordedStep> = build.recorded.clone();
+        for step in &build.stages[0].steps[left_out.len()..] {
+            let seconds = steps[step.ordinal - 1]
+                .trim_start_matches("run ")
+                .trim_end_matches('s');
+            let seconds = seconds.parse().expect("a number");
+            build
+                .recorded
+                .push(RecordedStep::new("a", step, seconds, None));
+        }
+        let real: Vec<RealStep<'_>> = (1..)
+            .zip(hits)
+            .map(|(ordinal, &hit)| RealStep {
+                stage: "a",
+                ordinal,
+                hit,
+            })
+            .collect();
+        let found = not_worth_saving(&build.stages, import, &build.recorded, &left_out, &real);
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{steps:?}");
+    }
 }
 
 #[test]
@@ -273,32 +428,65 @@ fn disagreements_are_told_in_words() {
         target: 0,
         entries: &entries,
         engine_layers: &engine_layers,
-        import_bytes_per_second: 40e6,
-        overhead_seconds: 0.0,
+        import: ImportCost {
+            bytes_per_second: 40e6,
+            overhead_seconds: 0.0,
+        },
         all: false,
+        lazy: true,
     });
     let real = |hits: [bool; 4]| {
-        let step = |(place, hit)| RealStep {
+        let step = |(ordinal, hit)| RealStep {
             stage: "a",
-            place,
+            ordinal,
             hit,
         };
         (1..).zip(hits).map(step).collect::<Vec<_>>()
     };
-    let told = |hits, has_own_cache| -> Vec<String> {
-        disagreements(&planned, &build.stages, &real(hits), has_own_cache)
+    let told = |lost: bool, hits| -> Vec<String> {
+        let expected = expected(&planned, &build.stages, |_| lost);
+        disagreements(&expected, &build.stages, &real(hits))
             .iter()
             .map(ToString::to_string)
             .collect()
     };
     // The third step was left out: that it runs was meant.
-    assert!(told([true, true, false, false], false).is_empty());
+    assert!(told(false, [true, true, false, false]).is_empty());
     assert_eq!(
-        told([true, false, false, true], false),
+        told(false, [true, false, false, true]),
         [
             "`a` step 2 (line 2) was predicted to hit, and ran",
             "`a` step 4 (line 4) was predicted to run, and hit",
         ]
     );
-    assert_eq!(told([true, true, true, true], true), [""; 0]);
+    assert!(told(true, [true, false, false, false]).is_empty());
+}
+
+#[test]
+fn nothing_is_certain_of_what_takes_files_from_a_step_that_is_left_out() {
+    let build = build(&[
+        ("a", None, &["hit 3s 280M"]),
+        ("b", None, &["hit 60s 1M", "hit 60s 1M <0", "hit 60s 1M"]),
+        ("c", Some(1), &["hit 60s 1M", "run <0"]),
+    ]);
+    let entries = [build.recorded.as_slice()];
+    let engine_layers = BTreeSet::new();
+    let planned = restore(&RestoreRequest {
+        stages: &build.stages,
+        target: 2,
+        entries: &entries,
+        engine_layers: &engine_layers,
+        import: ImportCost {
+            bytes_per_second: 40e6,
+            overhead_seconds: 0.0,
+        },
+        all: false,
+        lazy: true,
+    });
+    let outcomes: Vec<Outcome> = expected(&planned, &build.stages, |_| false)
+        .iter()
+        .map(|step| step.outcome)
+        .collect();
+    use Outcome::{Hit, Maybe, Run};
+    assert_eq!(outcomes, [Maybe, Hit, Maybe, Maybe, Maybe, Run]);
 }

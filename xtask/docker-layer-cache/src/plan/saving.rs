@@ -1,0 +1,86 @@
+//! What of a build is not worth being saved.
+
+use std::collections::BTreeSet;
+
+use super::comparison::RealStep;
+use super::import_cost::ImportCost;
+use super::recorded_step::RecordedStep;
+use super::restore::MARGIN_SECONDS;
+use crate::cache_key::StageDigest;
+
+/// Returns the names of the stages in which steps ran, and that it would not pay to bring in the
+/// next time: they stand on layers that were left out because they did not pay, and with all that
+/// ran above them they still do not. `recorded` are the steps of this build with their seconds,
+/// and `left_out` the steps that were left out.
+pub fn not_worth_saving(
+    stages: &[StageDigest],
+    import: ImportCost,
+    recorded: &[RecordedStep],
+    left_out: &[RecordedStep],
+    real: &[RealStep<'_>],
+) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (index, stage) in stages.iter().enumerate() {
+        let steps: Vec<_> = flat(stages, index)
+            .into_iter()
+            .filter(|(stage, ordinal)| {
+                let is_it = |real: &&RealStep<'_>| (real.stage, real.ordinal) == (*stage, *ordinal);
+                real.iter().find(is_it).is_some_and(|real| !real.hit)
+            })
+            .collect();
+        let of = |recorded: &RecordedStep, (stage, ordinal): &(&str, usize)| {
+            recorded.stage == *stage && recorded.ordinal == *ordinal
+        };
+        let skipped: Vec<&RecordedStep> = left_out
+            .iter()
+            .filter(|one| steps.iter().any(|step| of(one, step)))
+            .collect();
+        let layers = skipped.iter().filter_map(|step| step.layer.as_ref());
+        let bytes: u64 = layers.map(|layer| layer.bytes).sum();
+        let seconds: f64 = recorded
+            .iter()
+            .filter(|one| steps.iter().any(|step| of(one, step)))
+            .map(|one| one.seconds)
+            .sum();
+        let own = steps.iter().filter(|(name, _)| *name == stage.name);
+        let is_known = own.clone().count() > 0
+            && own
+                .clone()
+                .all(|step| skipped.iter().any(|one| of(one, step)));
+        let pays = seconds + MARGIN_SECONDS >= import.seconds(bytes);
+        if own.count() > 0 && !skipped.is_empty() && (is_known || !pays) {
+            found.insert(stage.name.clone());
+        }
+    }
+    found
+}
+
+/// Returns the steps of a stage and of those that it starts from, lowest first.
+fn flat(stages: &[StageDigest], stage: usize) -> Vec<(&str, usize)> {
+    let mut chain = vec![];
+    let mut next = stages.get(stage);
+    while let Some(one) = next {
+        chain.push(one);
+        // A stage starts from an earlier one: this ends.
+        next = one
+            .base
+            .filter(|base| *base < one.index)
+            .and_then(|base| stages.get(base));
+    }
+    let steps = |stage: &&'_ StageDigest| {
+        stage
+            .steps
+            .iter()
+            .map(|step| step.ordinal)
+            .collect::<Vec<_>>()
+    };
+    chain
+        .iter()
+        .rev()
+        .flat_map(|stage| {
+            steps(stage)
+                .into_iter()
+                .map(|ordinal| (stage.name.as_str(), ordinal))
+        })
+        .collect()
+}
