@@ -79,6 +79,59 @@ fn an_image_becomes_a_cache_config() {
     );
 }
 
+/// As `BuildKit` 0.25 exports it: a copy names the content of what it takes, and the step that
+/// made that.
+#[test]
+fn an_export_tells_the_layers_of_the_stages() {
+    let names = ["base", "deps", "build", "workdir", "copy", "linked", "top"];
+    let blobs: Vec<Descriptor> = names.iter().map(|name| layer(name)).collect();
+    let chain = |blob: &str, parent: i32| json!({"blob": digest(blob), "parent": parent});
+    let made = |layer: usize| json!([{"layer": layer, "createdAt": "2026-01-01T00:00:02Z"}]);
+    let config = config(&json!({
+        "layers": [
+            chain("base", -1), chain("deps", 0), chain("build", 1), chain("workdir", 0),
+            chain("copy", 3), chain("linked", -1), chain("linked", 4), chain("top", 6),
+        ],
+        "records": [
+            {"digest": "sha256:base"},
+            {"digest": "sha256:content"},
+            {"digest": "sha256:deps", "inputs": [[{"link": 0}]], "layers": made(1)},
+            {"digest": "sha256:build", "inputs": [[{"link": 2}]], "layers": made(2)},
+            {"digest": "sha256:workdir", "inputs": [[{"link": 0}]], "layers": made(3)},
+            {"digest": "sha256:copy", "layers": made(4),
+             "inputs": [[{"link": 4}], [{"link": 1}, {"link": 3, "selector": "a"}]]},
+            {"digest": "sha256:linked", "layers": made(5),
+             "inputs": [[{"link": 1}, {"link": 2, "selector": "b"}]]},
+            {"digest": "sha256:merge", "layers": made(6), "inputs": [[{"link": 5}], [{"link": 6}]]},
+            {"digest": "sha256:top", "layers": made(7), "inputs": [[{"link": 7}]]},
+        ],
+    }))
+    .expect("valid");
+    let graph = CacheGraph::from_config(&config, &blobs).expect("valid");
+    let stages: [StageSources; 4] = [
+        vec![vec![]],
+        vec![vec![], vec![]],
+        vec![vec![]],
+        vec![vec![], vec![1], vec![0], vec![]],
+    ];
+    let found: BTreeMap<usize, Vec<Digest>> = graph
+        .stage_layers(&stages, 3)
+        .into_iter()
+        .map(|(stage, layers)| (stage, layers.iter().map(|one| one.digest.clone()).collect()))
+        .collect();
+    let of = |names: &[&str]| names.iter().map(|name| digest(name)).collect::<Vec<_>>();
+    assert_eq!(
+        found,
+        BTreeMap::from([
+            (0, of(&["base", "deps"])),
+            (1, of(&["base", "deps", "build"])),
+            (3, of(&["base", "workdir", "copy", "linked", "top"])),
+        ])
+    );
+    // More steps than layers: nothing is known.
+    assert!(graph.stage_layers(&[vec![vec![]; 6]], 0).is_empty());
+}
+
 #[test]
 fn reads_the_inline_cache_of_an_image_config() {
     // `[{"digest":"sha256:aa"}]`

@@ -27,6 +27,6 @@ pub use comparison::{Disagreement, ExpectedStep, RealStep, disagreements, expect
 pub use import_cost::ImportCost;
 pub use layer_chain::{LayerChain, Verdict};
 pub use prediction::{Outcome, PredictedStep, predict};
-pub use recorded_step::{RecordedLayer, RecordedStep, layers_of_steps};
+pub use recorded_step::{RecordedLayer, RecordedStep, layers_of_steps, steps_of_image};
 pub use restore::{RestorePlan, RestoreRequest, restore};
 pub use saving::not_worth_saving;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cache_key::{Builder, StepDigest};
-use crate::oci::{ChainId, Digest, History, ImageConfig};
+use crate::cache_key::{Builder, StageDigest, StepDigest};
+use crate::oci::{ChainId, Descriptor, DiffId, Digest, History, ImageConfig};
 
 /// A step of a build that was saved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,17 @@ pub struct RecordedLayer {
     pub bytes: u64,
 }
 
+impl RecordedLayer {
+    /// Describes the uppermost of these layers, lowest first: their diff IDs, and its blob.
+    pub fn uppermost(diff_ids: &[DiffId], blob: &Descriptor) -> Option<RecordedLayer> {
+        Some(RecordedLayer {
+            chain_id: ChainId::of_each(diff_ids).pop()?,
+            blob: blob.digest.clone(),
+            bytes: blob.size,
+        })
+    }
+}
+
 impl RecordedStep {
     /// Records a step of `stage`.
     pub fn new(
@@ -50,6 +61,22 @@ impl RecordedStep {
             layer,
         }
     }
+}
+
+/// Returns the steps of a stage with those of the stages that it starts from, lowest first.
+pub fn steps_of_image(stages: &[StageDigest], stage: usize) -> Vec<(&StageDigest, &StepDigest)> {
+    let mut chain: Vec<&StageDigest> = Vec::new();
+    let mut next = stages.get(stage);
+    while let Some(one) = next {
+        chain.push(one);
+        // A stage starts from an earlier one: this ends.
+        let base = one.base.filter(|base| *base < one.index);
+        next = base.and_then(|base| stages.get(base));
+    }
+    let lowest_first = chain.into_iter().rev();
+    lowest_first
+        .flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)))
+        .collect()
 }
 
 /// Returns for each step which layer of an image it made, by place among the image's layers; nothing

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::comparison::RealStep;
 use super::import_cost::ImportCost;
-use super::recorded_step::RecordedStep;
+use super::recorded_step::{RecordedStep, steps_of_image};
 use super::restore::MARGIN_SECONDS;
 use crate::cache_key::StageDigest;
 
@@ -21,8 +21,9 @@ pub fn not_worth_saving(
 ) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (index, stage) in stages.iter().enumerate() {
-        let steps: Vec<_> = flat(stages, index)
+        let steps: Vec<(&str, usize)> = steps_of_image(stages, index)
             .into_iter()
+            .map(|(stage, step)| (stage.name.as_str(), step.ordinal))
             .filter(|(stage, ordinal)| {
                 let is_it = |real: &&RealStep<'_>| (real.stage, real.ordinal) == (*stage, *ordinal);
                 real.iter().find(is_it).is_some_and(|real| !real.hit)
@@ -53,34 +54,4 @@ pub fn not_worth_saving(
         }
     }
     found
-}
-
-/// Returns the steps of a stage and of those that it starts from, lowest first.
-fn flat(stages: &[StageDigest], stage: usize) -> Vec<(&str, usize)> {
-    let mut chain = vec![];
-    let mut next = stages.get(stage);
-    while let Some(one) = next {
-        chain.push(one);
-        // A stage starts from an earlier one: this ends.
-        next = one
-            .base
-            .filter(|base| *base < one.index)
-            .and_then(|base| stages.get(base));
-    }
-    let steps = |stage: &&'_ StageDigest| {
-        stage
-            .steps
-            .iter()
-            .map(|step| step.ordinal)
-            .collect::<Vec<_>>()
-    };
-    chain
-        .iter()
-        .rev()
-        .flat_map(|stage| {
-            steps(stage)
-                .into_iter()
-                .map(|ordinal| (stage.name.as_str(), ordinal))
-        })
-        .collect()
 }

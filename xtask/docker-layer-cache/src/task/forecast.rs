@@ -16,7 +16,7 @@ use crate::engine::{Step, StepResult, Strategy};
 use crate::error::Error;
 use crate::image_layout::StoredEntry;
 use crate::oci::{Digest, Platform, Reference};
-use crate::plan::{Outcome, RecordedStep, predict};
+use crate::plan::{Outcome, RealStep, RecordedStep, predict};
 
 /// The build arg and variable by which times in an image are set.
 const SOURCE_DATE: &str = "SOURCE_DATE_EPOCH";
@@ -66,29 +66,59 @@ impl Forecast {
             .count()
     }
 
-    /// Returns the steps as they are recorded with what is saved. A step that hit keeps the
-    /// seconds that `before` knows of it.
+    /// Returns the stages of the build.
+    pub(super) fn stages(&self) -> &[StageDigest] {
+        &self.stages
+    }
+
+    /// Returns the steps as they are recorded with what is saved. A step that hit keeps what
+    /// `before` knows of it.
     pub(super) fn recorded(&self, built: &[Step], before: &[RecordedStep]) -> Vec<RecordedStep> {
+        let real = self.real(built);
         let mut recorded = Vec::new();
+        for stage in &self.stages {
+            for step in &stage.steps {
+                let known = || before.iter().filter(|known| known.digest == step.digest);
+                let ran = real.iter().find(|(real, _)| {
+                    (real.stage, real.ordinal, real.hit) == (&stage.name, step.ordinal, false)
+                });
+                let seconds = ran.map(|(_, step)| step.seconds);
+                let seconds = seconds.or_else(|| known().map(|known| known.seconds).next());
+                let layer = known().find_map(|known| known.layer.clone());
+                recorded.push(RecordedStep::new(
+                    &stage.name,
+                    step,
+                    seconds.unwrap_or(0.0),
+                    layer.filter(|_| ran.is_none()),
+                ));
+            }
+        }
+        recorded
+    }
+
+    /// Returns the steps that the builder printed, by their places. Where it printed another
+    /// number of steps for a stage, none can be told apart.
+    pub(super) fn real<'b>(&'b self, built: &'b [Step]) -> Vec<(RealStep<'b>, &'b Step)> {
+        let mut all = Vec::new();
         for stage in &self.stages {
             let real: Vec<&Step> = built
                 .iter()
                 .filter(|step| step.stage == stage.name && is_counted(step))
                 .collect();
-            for (at, step) in stage.steps.iter().enumerate() {
-                let known = before
-                    .iter()
-                    .find(|known| known.digest == step.digest)
-                    .map(|known| known.seconds);
-                // Where the builder printed another number of steps, none can be told apart.
-                let ran = real
-                    .get(at)
-                    .filter(|one| real.len() == stage.steps.len() && one.result == StepResult::Run);
-                let seconds = ran.map(|one| one.seconds).or(known).unwrap_or(0.0);
-                recorded.push(RecordedStep::new(&stage.name, step, seconds, None));
+            if real.len() != stage.steps.len() {
+                continue;
             }
+            let steps = real.into_iter().zip(&stage.steps).map(|(real, step)| {
+                let place = RealStep {
+                    stage: &stage.name,
+                    ordinal: step.ordinal,
+                    hit: real.result == StepResult::Hit,
+                };
+                (place, real)
+            });
+            all.extend(steps);
         }
-        recorded
+        all
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod exported;
 mod images;
+mod layers;
 mod written;
 
 use std::time::{Instant, SystemTime};
@@ -174,6 +175,7 @@ fn try_save(
         layers,
         everything: built.unsaved_before || built.stages_that_ran().is_empty(),
         unique: unique(),
+        recorded: built.recorded.clone(),
         saved: Saved::default(),
     };
     match strategy {
@@ -225,6 +227,8 @@ struct Save<'a> {
     everything: bool,
     /// Told apart from every other save on the same engine or store.
     unique: String,
+    /// The steps of the build, with their layers as far as they are known.
+    recorded: Vec<RecordedStep>,
     saved: Saved,
 }
 impl Save<'_> {
@@ -252,6 +256,10 @@ impl Save<'_> {
 
     fn put_stage_image(&mut self, stage: &str, image: &SavedImage) -> Result<(), Error> {
         let layers = self.descriptors(image)?;
+        let names = self.keyed.stage_names();
+        if let Some(at) = names.iter().position(|name| name == stage) {
+            self.record_image(at, image, &layers);
+        }
         let config = self
             .writer
             .put_blob(media_type::OCI_CONFIG, &image.config)
@@ -261,7 +269,6 @@ impl Save<'_> {
 
     fn put_entry(&mut self, stage: Option<&str>, manifest: &ImageManifest) -> Result<(), Error> {
         let recorded: Vec<RecordedStep> = self
-            .built
             .recorded
             .iter()
             .filter(|step| stage.is_none_or(|stage| step.stage == stage))

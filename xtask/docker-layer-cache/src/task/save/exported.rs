@@ -20,6 +20,7 @@ impl Save<'_> {
         // What was not adopted is not needed.
         let _ = std::fs::remove_dir_all(&folder);
         let graph = exported?;
+        self.record_export(&graph);
         self.put_build_cache(&graph, None)
     }
 

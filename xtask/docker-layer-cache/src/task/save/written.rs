@@ -44,6 +44,7 @@ impl Save<'_> {
                 return Err(Error::new(exit_code::ENGINE, message));
             };
             let layers = self.descriptors(&image)?;
+            self.record_image(stage, &image, &layers);
             images.insert(
                 names[stage].clone(),
                 CacheGraph::from_inline(&inline, &layers).map_err(of_cache)?,

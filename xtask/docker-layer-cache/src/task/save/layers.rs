@@ -1,0 +1,82 @@
+//! Which layer each recorded step made: what the next restore weighs.
+
+use super::Save;
+use crate::buildkit_cache::{CacheGraph, StageSources, UNCOMPRESSED_ANNOTATION};
+use crate::cache_key::Builder;
+use crate::docker_archive::SavedImage;
+use crate::engine::Strategy;
+use crate::oci::{Descriptor, DiffId, ImageConfig};
+use crate::plan::{RecordedLayer, layers_of_steps, steps_of_image};
+
+impl Save<'_> {
+    /// Records the layers of the steps of a stage's image. Nothing is recorded where they cannot
+    /// be told: the plan then takes them for free.
+    pub(super) fn record_image(&mut self, stage: usize, image: &SavedImage, blobs: &[Descriptor]) {
+        let Some(forecast) = self.keyed.forecast(self.job) else {
+            return;
+        };
+        let Ok(config) = serde_json::from_slice::<ImageConfig>(&image.config) else {
+            return;
+        };
+        let builder = match self.built.strategy {
+            Strategy::StageImages => Builder::Classic,
+            _ => Builder::BuildKit,
+        };
+        let steps = steps_of_image(forecast.stages(), stage);
+        let keywords: Vec<&str> = steps
+            .iter()
+            .map(|(_, step)| step.keyword.as_str())
+            .collect();
+        let layers = layers_of_steps(&config, &keywords, builder).unwrap_or_default();
+        for ((stage, step), at) in steps.iter().zip(layers) {
+            let layer = at.and_then(|at| {
+                RecordedLayer::uppermost(image.diff_ids.get(..=at)?, blobs.get(at)?)
+            });
+            record(&mut self.recorded, &stage.name, step.ordinal, layer);
+        }
+    }
+
+    /// Records the layers of the steps of an exported cache, as far as they can be told.
+    pub(super) fn record_export(&mut self, graph: &CacheGraph) {
+        let Some(forecast) = self.keyed.forecast(self.job) else {
+            return;
+        };
+        let stages = forecast.stages();
+        let sources: Vec<StageSources> = (0..stages.len())
+            .map(|stage| {
+                let steps = steps_of_image(stages, stage).into_iter();
+                steps.map(|(_, step)| step.sources.clone()).collect()
+            })
+            .collect();
+        let diff_id = |blob: &&Descriptor| {
+            let diff_id = blob.annotations.get(UNCOMPRESSED_ANNOTATION)?;
+            diff_id.parse().ok().map(DiffId)
+        };
+        for (stage, blobs) in graph.stage_layers(&sources, self.keyed.evaluation.target) {
+            let Some(diff_ids) = blobs.iter().map(diff_id).collect::<Option<Vec<_>>>() else {
+                continue;
+            };
+            let steps = steps_of_image(stages, stage);
+            let Some(n_below) = blobs.len().checked_sub(steps.len()) else {
+                continue;
+            };
+            for ((stage, step), at) in steps.iter().zip(n_below..) {
+                let layer = RecordedLayer::uppermost(&diff_ids[..=at], blobs[at]);
+                record(&mut self.recorded, &stage.name, step.ordinal, layer);
+            }
+        }
+    }
+}
+
+fn record(
+    recorded: &mut [crate::plan::RecordedStep],
+    stage: &str,
+    ordinal: usize,
+    layer: Option<RecordedLayer>,
+) {
+    let is_it =
+        |step: &&mut crate::plan::RecordedStep| step.stage == stage && step.ordinal == ordinal;
+    if let Some(step) = recorded.iter_mut().find(is_it) {
+        step.layer = layer;
+    }
+}
