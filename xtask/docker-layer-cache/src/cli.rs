@@ -32,13 +32,13 @@ pub enum Task {
     /// Print the cache key: the Dockerfile, the registry's digests of every base, the lock files
     DockerKey(KeyArgs),
     /// Offer the builder what it can still use
-    DockerRestore(TaskArgs),
+    DockerRestore(RestoreArgs),
     /// Build against what was restored, on the base digests of the key
     DockerBuild(TaskArgs),
     /// Store what the last build added
     DockerSave(TaskArgs),
     /// Do the whole job: key, restore, build, save
-    DockerCi(TaskArgs),
+    DockerCi(CiArgs),
     /// Remove from the store what is not worth keeping
     DockerGc(GcArgs),
     /// Look into the store: list it, show and verify what it holds, remove entries
@@ -143,6 +143,36 @@ pub(crate) struct BuildArgs {
     /// inline-stage-images [default: the best one that the engine can do]
     #[arg(long, env = "DOCKER_LAYER_CACHE_STRATEGY", value_parser = clap::value_parser!(Strategy))]
     pub strategy: Option<Strategy>,
+}
+
+/// What `docker-restore` takes.
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArgs {
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    #[command(flatten)]
+    pub(crate) offer: OfferArgs,
+}
+
+/// What `docker-ci` takes.
+#[derive(Debug, Clone, Args)]
+pub struct CiArgs {
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    /// Offer all that can hit, also where running the steps again is faster
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// What the builder is offered.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct OfferArgs {
+    /// Offer all that can hit, also where running the steps again is faster
+    #[arg(long)]
+    pub all: bool,
+    /// Print the plan, and lay out nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What `docker-key` takes.

@@ -28,6 +28,7 @@ pub struct DigestIndex {
     known: Vec<(String, Known)>,
     written: u128,
     is_new: bool,
+    n_read: usize,
 }
 
 impl DigestIndex {
@@ -47,6 +48,7 @@ impl DigestIndex {
             known,
             written,
             is_new: false,
+            n_read: 0,
         }
     }
 
@@ -102,6 +104,7 @@ impl DigestIndex {
         })?;
         let n_before = self.known.len();
         let mut is_new = false;
+        self.n_read = found.iter().filter(|(_, _, is_read)| *is_read).count();
         self.known.clear();
         let mut inputs = Vec::with_capacity(found.len());
         for (input, kept, is_read) in found {
@@ -116,6 +119,11 @@ impl DigestIndex {
         self.is_new = is_new || self.known.len() != n_before;
         self.written = now;
         Ok(inputs)
+    }
+
+    /// Returns how many files were read for the last digests.
+    pub fn n_read(&self) -> usize {
+        self.n_read
     }
 
     /// Returns the files, each with what is known of its path.

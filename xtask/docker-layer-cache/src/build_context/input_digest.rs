@@ -62,23 +62,24 @@ pub(super) fn in_parallel<T: Sync, R: Send>(
     digest: impl Fn(&T, &mut [u8]) -> Result<Option<R>, ContextError> + Sync,
 ) -> Result<Vec<R>, ContextError> {
     const BUFFER_BYTES: usize = 128 * 1024;
-    const ITEMS_PER_TURN: usize = 64;
-    let n_threads = thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(items.len().div_ceil(ITEMS_PER_TURN));
+    const ITEMS_PER_TURN_MAX: usize = 64;
+    let n_cores = thread::available_parallelism().map_or(1, usize::from);
+    // Few items can be large ones: one at a time.
+    let per_turn = (items.len() / (4 * n_cores)).clamp(1, ITEMS_PER_TURN_MAX);
+    let n_threads = n_cores.min(items.len());
     let turns = AtomicUsize::new(0);
     let work = || {
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut results = Vec::new();
         loop {
-            let start = turns.fetch_add(1, Ordering::Relaxed) * ITEMS_PER_TURN;
+            let start = turns.fetch_add(1, Ordering::Relaxed) * per_turn;
             let Some(rest) = items.get(start..) else {
                 return results;
             };
             if rest.is_empty() {
                 return results;
             }
-            for (index, item) in (start..).zip(rest.iter().take(ITEMS_PER_TURN)) {
+            for (index, item) in (start..).zip(rest.iter().take(per_turn)) {
                 if let Some(result) = digest(item, &mut buffer).transpose() {
                     results.push((index, result));
                 }

@@ -1,5 +1,6 @@
 //! Runs a build, passes its output on, and reads its steps.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 use std::sync::mpsc;
@@ -21,6 +22,10 @@ pub struct BuildOutcome {
     pub steps: Vec<Step>,
     /// Image ID at the end of each stage, by index: only the classic builder tells.
     pub stage_images: Vec<Option<String>>,
+    /// Blobs that were brought in, as far as the builder told.
+    pub brought_in: BTreeSet<Digest>,
+    /// How long all that was not a hit took, in seconds: steps that ran, the export.
+    pub busy_seconds: f64,
     /// How long it took.
     pub duration: Duration,
     /// Why it failed, where it did.
@@ -171,6 +176,8 @@ impl Docker {
         Ok(BuildOutcome {
             steps,
             stage_images,
+            brought_in: buildkit.brought_in().clone(),
+            busy_seconds: buildkit.busy_seconds(),
             duration: started.elapsed(),
             failure,
         })
@@ -188,6 +195,8 @@ impl BuildOutcome {
         };
         let new: Vec<Step> = next.steps.into_iter().filter(|step| !known(step)).collect();
         self.steps.extend(new);
+        self.brought_in.extend(next.brought_in);
+        self.busy_seconds += next.busy_seconds;
         self.duration += next.duration;
         self.failure = next.failure;
     }

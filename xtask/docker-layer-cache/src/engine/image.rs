@@ -73,6 +73,15 @@ impl Docker {
     /// # Errors
     /// Where the engine does not answer.
     pub fn all_chains(&self) -> Result<Vec<Vec<DiffId>>, EngineError> {
+        self.chains(usize::MAX).map(Option::unwrap_or_default)
+    }
+
+    /// Returns the layer chains of all images of the engine, intermediate ones too; none where it
+    /// has more than `n_max` images.
+    ///
+    /// # Errors
+    /// Where the engine does not answer.
+    pub fn chains(&self, n_max: usize) -> Result<Option<Vec<Vec<DiffId>>>, EngineError> {
         let listed =
             self.read(&["image", "ls", "--all", "--quiet", "--no-trunc"].map(str::to_owned))?;
         let mut ids: Vec<String> = String::from_utf8_lossy(&listed)
@@ -81,6 +90,9 @@ impl Docker {
             .collect();
         ids.sort();
         ids.dedup();
+        if ids.len() > n_max {
+            return Ok(None);
+        }
         let mut chains: Vec<Vec<DiffId>> = Vec::new();
         for some in ids.chunks(200) {
             chains.extend(
@@ -91,7 +103,7 @@ impl Docker {
         }
         chains.sort();
         chains.dedup();
-        Ok(chains)
+        Ok(Some(chains))
     }
 
     /// Pulls an image by digest, unless the engine has it for this platform.

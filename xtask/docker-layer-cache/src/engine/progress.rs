@@ -17,9 +17,11 @@
 //!  ---> f5e94f0d320b
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+
+use crate::oci::Digest;
 
 /// One step of a build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +55,7 @@ pub enum StepResult {
 pub struct BuildkitProgress {
     vertices: BTreeMap<u32, Vertex>,
     error: Vec<String>,
+    brought_in: BTreeSet<Digest>,
 }
 
 #[derive(Debug)]
@@ -84,6 +87,8 @@ impl BuildkitProgress {
             } else if let Some(error) = rest.strip_prefix("ERROR: ") {
                 vertex.failed = true;
                 self.error.push(error.to_owned());
+            } else {
+                self.brought_in.extend(imported_blob(rest));
             }
         } else if let Some(error) = line.strip_prefix("ERROR: ") {
             self.error.push(error.to_owned());
@@ -96,6 +101,18 @@ impl BuildkitProgress {
     /// Returns the error lines, as `BuildKit` printed them.
     pub fn errors(&self) -> &[String] {
         &self.error
+    }
+
+    /// Returns the blobs that were brought in, as far as `BuildKit` told.
+    pub fn brought_in(&self) -> &BTreeSet<Digest> {
+        &self.brought_in
+    }
+
+    /// Returns how long all that was not a hit took: steps that ran, the export. In seconds; what
+    /// ran at the same time is counted for each.
+    pub fn busy_seconds(&self) -> f64 {
+        let busy = self.vertices.values().filter(|vertex| !vertex.cached);
+        busy.filter_map(|vertex| vertex.seconds).sum()
     }
 
     /// Returns the steps that hit, ran or failed, by stage and place; stages in the order of
@@ -156,6 +173,17 @@ impl BuildkitProgress {
 fn numbered(line: &str) -> Option<(u32, &str)> {
     let (number, rest) = line.strip_prefix('#')?.split_once(' ')?;
     Some((number.parse().ok()?, rest))
+}
+
+/// Returns the blob of `pulling sha256:12 0.1s done` (graph driver), and of `sha256:12 1MB / 1MB`
+/// and `extracting sha256:12` (containerd store).
+fn imported_blob(line: &str) -> Option<Digest> {
+    let mut words = line.split(' ');
+    let word = match words.next()? {
+        "pulling" | "extracting" => words.next()?,
+        word => word,
+    };
+    word.parse().ok().filter(|_| word.starts_with("sha256:"))
 }
 
 /// Splits `[linux/amd64 deps 2/3] COPY a b` into stage, place and instruction.
@@ -352,6 +380,34 @@ mod tests {
         let steps = progress.steps(&names(&["stage-0"]));
         assert_eq!(short(&steps), ["stage-0 2/2 Hit RUN true"]);
         assert!((steps[0].seconds - 3.5).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn blobs_that_come_in_are_told_in_several_ways() {
+        let digest = |digit: &str| format!("sha256:{}", digit.repeat(64));
+        let mut progress = BuildkitProgress::default();
+        for line in [
+            "#5 [2/3] RUN true".to_owned(),
+            format!("#5 pulling {} 0.5s done", digest("1")),
+            format!("#5 {} 1.0MB / 5.0MB 0.1s", digest("2")),
+            format!("#5 extracting {} 0.1s done", digest("2")),
+            "#5 CACHED".to_owned(),
+            "#6 [3/3] RUN false".to_owned(),
+            format!("#6 0.1 pulling {}", digest("3")),
+            "#6 DONE 1.5s".to_owned(),
+            "#7 exporting to image".to_owned(),
+            format!("#7 writing image {} done", digest("4")),
+            "#7 DONE 0.5s".to_owned(),
+        ] {
+            progress.line(&line);
+        }
+        let found: Vec<String> = progress
+            .brought_in()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(found, [digest("1"), digest("2")]);
+        assert!((progress.busy_seconds() - 2.0).abs() < 1e-9);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::prediction::Outcome;
+use super::prediction::{Outcome, PredictedStep};
 use super::restore::RestorePlan;
 use crate::cache_key::StageDigest;
 use crate::oci::Digest;
@@ -50,12 +50,12 @@ pub struct Disagreement {
 }
 
 /// Returns what is expected of each step, in the order of the Dockerfile. Nothing is certain of
-/// steps whose layers are not offered, or are `lost`, and of all that stands on their results or
+/// steps that are not offered, or whose layers are `lost`, and of all that stands on their results or
 /// takes files from them.
 pub fn expected(
     plan: &RestorePlan<'_>,
     stages: &[StageDigest],
-    lost: impl Fn(&Digest) -> bool,
+    lost: impl Fn(&PredictedStep<'_>) -> bool,
 ) -> Vec<ExpectedStep> {
     let mut open_stages: BTreeSet<usize> = BTreeSet::new();
     let mut expected = Vec::with_capacity(plan.steps.len());
@@ -66,9 +66,8 @@ pub fn expected(
             let Some((at, predicted)) = predicted.next() else {
                 return expected;
             };
-            let layer = predicted.recorded.and_then(|step| step.layer.as_ref());
             is_open |= predicted.outcome != Outcome::Run
-                && (!plan.offered.contains(&at) || layer.is_some_and(|layer| lost(&layer.blob)));
+                && (!plan.offered.contains(&at) || lost(predicted));
             is_open |= step
                 .sources
                 .iter()

@@ -13,7 +13,7 @@ use super::restore::{MARGIN_SECONDS, RestoreRequest};
 
 /// Returns the stages as chains, and the places in `steps` of those that are offered.
 pub(super) fn eager(
-    request: &RestoreRequest<'_>,
+    request: &RestoreRequest<'_, '_>,
     steps: &[PredictedStep<'_>],
 ) -> (Vec<LayerChain>, BTreeSet<usize>) {
     let n_stages = request.stages.len();
@@ -76,7 +76,7 @@ struct Cost {
 }
 
 impl Cost {
-    fn of(request: &RestoreRequest<'_>, steps: &[PredictedStep<'_>], stage: usize) -> Cost {
+    fn of(request: &RestoreRequest<'_, '_>, steps: &[PredictedStep<'_>], stage: usize) -> Cost {
         let is_hit = |step: &PredictedStep<'_>| step.stage == stage && step.outcome != Outcome::Run;
         let places: Vec<usize> = (0..steps.len()).filter(|&at| is_hit(&steps[at])).collect();
         let name = &request.stages[stage].name;
@@ -99,7 +99,7 @@ impl Cost {
 }
 
 /// Returns a stage and all that start from it or take files from it, in the Dockerfile's order.
-fn with_dependents(request: &RestoreRequest<'_>, stage: usize) -> BTreeSet<usize> {
+fn with_dependents(request: &RestoreRequest<'_, '_>, stage: usize) -> BTreeSet<usize> {
     let mut found = BTreeSet::from([stage]);
     for (index, one) in request.stages.iter().enumerate().skip(stage + 1) {
         let mut sources = one.steps.iter().flat_map(|step| &step.sources);

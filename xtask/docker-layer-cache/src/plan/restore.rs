@@ -21,15 +21,15 @@ pub(super) const MARGIN_SECONDS: f64 = 0.2;
 
 /// What a plan is made from.
 #[derive(Debug, Clone)]
-pub struct RestoreRequest<'a> {
+pub struct RestoreRequest<'r, 'a> {
     /// The stages of this build.
-    pub stages: &'a [StageDigest],
+    pub stages: &'r [StageDigest],
     /// The stage that is built, by index.
     pub target: usize,
     /// The steps that entries of the store recorded, the best entry first.
-    pub entries: &'a [&'a [RecordedStep]],
+    pub entries: &'r [&'a [RecordedStep]],
     /// The layers that the engine holds.
-    pub engine_layers: &'a BTreeSet<ChainId>,
+    pub engine_layers: &'r BTreeSet<ChainId>,
     /// What bringing in layers costs on this machine.
     pub import: ImportCost,
     /// Offer everything, whether it pays or not.
@@ -74,7 +74,7 @@ impl<'a> RestorePlan<'a> {
 }
 
 /// Plans what to offer.
-pub fn restore<'a>(request: &RestoreRequest<'a>) -> RestorePlan<'a> {
+pub fn restore<'a>(request: &RestoreRequest<'_, 'a>) -> RestorePlan<'a> {
     let steps = predict(request.stages, request.entries);
     let (chains, offered) = if request.lazy {
         let mut planner = Planner::new(request, &steps);
@@ -97,7 +97,7 @@ pub fn restore<'a>(request: &RestoreRequest<'a>) -> RestorePlan<'a> {
 
 /// The blobs of steps that are not offered, in all entries, unless an offered step has them too.
 fn left_out(
-    request: &RestoreRequest<'_>,
+    request: &RestoreRequest<'_, '_>,
     steps: &[PredictedStep<'_>],
     offered: &BTreeSet<usize>,
 ) -> BTreeSet<Digest> {
@@ -119,7 +119,7 @@ fn left_out(
 }
 
 struct Planner<'r, 'a> {
-    request: &'r RestoreRequest<'a>,
+    request: &'r RestoreRequest<'r, 'a>,
     steps: &'r [PredictedStep<'a>],
     /// For each stage, its steps and those of the stages below it, lowest first, by place.
     flat: Vec<Vec<usize>>,
@@ -135,7 +135,7 @@ struct Planner<'r, 'a> {
 }
 
 impl<'r, 'a> Planner<'r, 'a> {
-    fn new(request: &'r RestoreRequest<'a>, steps: &'r [PredictedStep<'a>]) -> Self {
+    fn new(request: &'r RestoreRequest<'r, 'a>, steps: &'r [PredictedStep<'a>]) -> Self {
         let mut flat: Vec<Vec<usize>> = Vec::new();
         let mut sources: Vec<Vec<usize>> = Vec::new();
         let mut next = 0;

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use camino::Utf8PathBuf;
 use xshell::Shell;
 
+use super::import_rate::learn;
 use super::job::Job;
 use super::key::{Digests, Keyed, key};
 use super::notes::{Built, Notes, Restored, write_file};
+use super::offer::Planned;
 use super::restore::recorded_by;
 use super::stage_images::{pin_bases, saving_tag, stage_tag, unique, untag, wanted_stages};
 use super::stages::NamedDockerfile;
@@ -20,6 +22,7 @@ use crate::engine::{
 use crate::error::{Error, exit_code};
 use crate::image_layout::{EntryKind, ImageLayout};
 use crate::oci::Digest;
+use crate::plan::{RealStep, RecordedStep, disagreements, not_worth_saving};
 use crate::ui;
 
 /// Runs the command.
@@ -33,7 +36,7 @@ pub(crate) fn run(sh: &Shell, args: &TaskArgs) -> Result<(), Error> {
         let built = build(&job, &keyed, &restored)?;
         if args.json {
             ui::data(
-                serde_json::json!({ "image": keyed.image.name, "key": keyed.keys, "steps": built.steps, "result": built.result() }),
+                serde_json::json!({ "image": keyed.image.name, "key": keyed.keys, "steps": built.steps, "result": built.result(), "plan": restored.plan, "disagreements": built.disagreements }),
             )?;
         }
     }
@@ -69,7 +72,8 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
     let mut without_cache = sources.is_empty();
     // A job that found nothing in the store will store everything: the images for that are made
     // beside the build, while other steps run.
-    let for_saving = if without_cache && restored.strategy.is_some() && !job.args.read_only {
+    let finds_nothing = without_cache && !restored.is_all_left_out();
+    let for_saving = if finds_nothing && restored.strategy.is_some() && !job.args.read_only {
         builder.saving_tags()?
     } else {
         Vec::new()
@@ -108,8 +112,9 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
     if strategy != Strategy::StageImages {
         outcome.steps = with_unprinted(keyed, outcome.steps);
     }
-    let before = recorded_by(job, &restored.entries);
-    let forecast = keyed.forecast(job);
+    if !without_cache {
+        learn_import_rate(job, strategy, restored, &outcome)?;
+    }
     let mut built = Built {
         strategy,
         base_key: keyed.keys.base.clone(),
@@ -118,27 +123,30 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
             Strategy::StageImages => builder.stage_images(&outcome)?,
             _ => made_for_saving,
         },
-        recorded: forecast.map_or_else(Vec::new, |forecast| {
-            forecast.recorded(&outcome.steps, &before)
-        }),
+        recorded: Vec::new(),
+        disagreements: Vec::new(),
+        not_worth_saving: BTreeSet::new(),
         cache_is_not_taken: false,
-        without_cache,
+        // What was left out on purpose is still known.
+        without_cache: without_cache && !restored.is_all_left_out(),
         unsaved_before,
         steps: outcome.steps,
     };
+    compare(job, keyed, restored, &mut built);
+    let sure_hits = restored.plan.as_ref().map_or(0, Planned::n_sure_hits);
     if strategy == Strategy::WrittenBuildCache
         && !without_cache
-        && restored.sure_hits > 0
+        && sure_hits > 0
         && built.n_hits() == 0
     {
         built.cache_is_not_taken = true;
         job.talk.warn(format_args!(
             "{}: no step hit, where {} should have: this BuildKit does not take our build cache; stage images are used from now on",
-            image.name, restored.sure_hits
+            image.name, sure_hits
         ));
         annotate(job, restored, super::NOT_TAKEN_ANNOTATION);
     }
-    if !built.stages_that_ran().is_empty() {
+    if !built.stages_to_save().is_empty() {
         // Until it is saved: a later build finds it in the engine, and nothing would run.
         write_file(&unsaved, b"")?;
     }
@@ -402,6 +410,11 @@ impl Built {
             .collect()
     }
 
+    /// Returns the stages in which a step ran, other than those that it would not pay to bring in.
+    pub(super) fn stages_to_save(&self) -> BTreeSet<String> {
+        &self.stages_that_ran() - &self.not_worth_saving
+    }
+
     /// Returns `hit`, `partial` or `miss`.
     pub(super) fn result(&self) -> &'static str {
         match self.n_hits() {
@@ -410,6 +423,66 @@ impl Built {
             _ => "partial",
         }
     }
+}
+
+/// Notes what of the forecast came true, and what of the build is not worth being saved.
+fn compare(job: &Job<'_>, keyed: &Keyed, restored: &Restored, built: &mut Built) {
+    let Some(forecast) = keyed.forecast(job) else {
+        return;
+    };
+    let before = recorded_by(job, &restored.entries);
+    built.recorded = forecast.recorded(&built.steps, &before);
+    let Some(plan) = &restored.plan else {
+        return;
+    };
+    let real: Vec<_> = forecast
+        .real(&built.steps)
+        .into_iter()
+        .map(|(real, _)| real)
+        .collect();
+    let stages = forecast.stages();
+    if !built.without_cache {
+        built.disagreements = disagreements(&plan.expected, stages, &real);
+    }
+    built.not_worth_saving =
+        not_worth_saving(stages, plan.import, &built.recorded, &plan.left_out, &real);
+    // What neither is in the store nor gets there is no knowledge for the next forecast.
+    let is_stored = |step: &RecordedStep| {
+        let is_it =
+            |real: &&RealStep<'_>| (real.stage, real.ordinal) == (&step.stage, step.ordinal);
+        !built.not_worth_saving.contains(&step.stage)
+            || real.iter().find(is_it).is_none_or(|real| real.hit)
+            || before.iter().any(|known| known.digest == step.digest)
+    };
+    built.recorded.retain(is_stored);
+}
+
+/// Notes how fast layers came in, where most of what was expected did. What `BuildKit` does
+/// besides is not told: its steps and its export are.
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn learn_import_rate(
+    job: &Job<'_>,
+    strategy: Strategy,
+    restored: &Restored,
+    outcome: &BuildOutcome,
+) -> Result<(), Error> {
+    /// What a build in which nothing happens takes.
+    const IDLE_SECONDS: f64 = 0.3;
+    /// Layers come in untold where a step that runs asks for them.
+    const TOLD_MIN: f64 = 0.8;
+    let (Some(view), Some(plan)) = (&restored.view, &restored.plan) else {
+        return Ok(());
+    };
+    let size = |blob: &Digest| {
+        let path = view.join("blobs/sha256").join(blob.encoded());
+        std::fs::metadata(path).map_or(0, |found| found.len())
+    };
+    let bytes: u64 = outcome.brought_in.iter().map(size).sum();
+    if (bytes as f64) < TOLD_MIN * plan.bytes_to_read as f64 {
+        return Ok(());
+    }
+    let seconds = outcome.duration.as_secs_f64() - outcome.busy_seconds - IDLE_SECONDS;
+    learn(job, strategy, bytes, seconds)
 }
 
 /// Returns the blobs of the view that was offered.

@@ -8,12 +8,14 @@ use xshell::Shell;
 use super::images::Image;
 use super::job::Job;
 use super::key::{Digests, key};
+use super::offer::Planned;
 use super::{build, restore, save};
 use crate::cache_key::Keys;
-use crate::cli::TaskArgs;
+use crate::cli::{CiArgs, OfferArgs};
 use crate::engine::Step;
 use crate::error::Error;
 use crate::image_layout::ImageLayout;
+use crate::plan::Disagreement;
 use crate::ui::{self, Table, bytes};
 
 /// What came of one image.
@@ -22,6 +24,8 @@ struct Report {
     image: String,
     key: Keys,
     steps: Vec<Step>,
+    plan: Option<Planned>,
+    disagreements: Vec<Disagreement>,
     phases: Vec<Phase>,
     result: &'static str,
 }
@@ -36,8 +40,13 @@ struct Phase {
 }
 
 /// Runs the command.
-pub(crate) fn run(sh: &Shell, args: &TaskArgs) -> Result<(), Error> {
-    let job = Job::open(sh, args)?;
+pub(crate) fn run(sh: &Shell, args: &CiArgs) -> Result<(), Error> {
+    let offer = OfferArgs {
+        all: args.all,
+        dry_run: false,
+    };
+    let args = &args.task;
+    let job = Job::open(sh, args)?.with_offer(&offer);
     let mut table = Table::new(&["image", "step", "result", ">bytes", ">seconds"]);
     let mut failed = None;
     for image in job.images(sh)? {
@@ -132,6 +141,8 @@ fn one(job: &Job<'_>, image: Image) -> Result<Report, Error> {
         image: keyed.image.name,
         key: keyed.keys,
         steps: built.steps,
+        plan: restored.plan,
+        disagreements: built.disagreements,
         phases,
         result,
     })

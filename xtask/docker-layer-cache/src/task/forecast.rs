@@ -71,8 +71,8 @@ impl Forecast {
         &self.stages
     }
 
-    /// Returns the steps as they are recorded with what is saved. A step that hit keeps what
-    /// `before` knows of it.
+    /// Returns the steps as they are recorded with what is saved. What was not built keeps what
+    /// `before` knows of it, and so does the layer of a step until another one is saved.
     pub(super) fn recorded(&self, built: &[Step], before: &[RecordedStep]) -> Vec<RecordedStep> {
         let real = self.real(built);
         let mut recorded = Vec::new();
@@ -89,7 +89,7 @@ impl Forecast {
                     &stage.name,
                     step,
                     seconds.unwrap_or(0.0),
-                    layer.filter(|_| ran.is_none()),
+                    layer,
                 ));
             }
         }

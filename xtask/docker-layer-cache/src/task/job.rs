@@ -7,7 +7,7 @@ use xshell::Shell;
 
 use super::Workspace;
 use super::images::Image;
-use crate::cli::TaskArgs;
+use crate::cli::{OfferArgs, TaskArgs};
 use crate::engine::{Docker, Engine, Strategy};
 use crate::error::Error;
 use crate::ui::Talk;
@@ -18,6 +18,7 @@ pub(super) struct Job<'a> {
     pub(super) docker: Docker,
     pub(super) talk: Talk,
     pub(super) args: &'a TaskArgs,
+    pub(super) offer: OfferArgs,
     engine: OnceCell<Engine>,
 }
 
@@ -36,8 +37,17 @@ impl<'a> Job<'a> {
             workspace,
             talk: Talk::new(args.quiet),
             args,
+            offer: OfferArgs::default(),
             engine: OnceCell::new(),
         })
+    }
+
+    /// Returns the job with the flags that rule what is offered.
+    pub(super) fn with_offer(self, offer: &OfferArgs) -> Self {
+        Job {
+            offer: offer.clone(),
+            ..self
+        }
     }
 
     /// Returns the images that the command line names, with its flags put over them.

@@ -13,11 +13,14 @@ pub(crate) mod store;
 mod bases;
 mod dockerfile;
 mod forecast;
+mod import_rate;
 mod job;
 mod notes;
+mod offer;
 mod stage_images;
 mod stages;
 mod steps;
+mod verify;
 mod workspace;
 
 pub(crate) use workspace::Workspace;

@@ -2,16 +2,18 @@
 //!
 //! They lie in the key folder, not in the store: they are true for this machine and this job only.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use super::offer::Planned;
 use crate::cache_key::{CacheKey, Recipe};
 use crate::engine::{Step, Strategy};
 use crate::error::Error;
 use crate::oci::Digest;
-use crate::plan::RecordedStep;
+use crate::plan::{Disagreement, RecordedStep};
 
 /// How long the base digests of a key may serve the commands behind it.
 const MAX_AGE: Duration = Duration::from_secs(6 * 60 * 60);
@@ -45,9 +47,12 @@ pub(super) struct Restored {
     pub loaded: Vec<(String, String)>,
     /// What was verified or loaded, in bytes.
     pub bytes: u64,
-    /// How many steps will hit for certain, by the forecast.
+    /// Why it was offered, and what the steps will do.
     #[serde(default)]
-    pub sure_hits: usize,
+    pub plan: Option<Planned>,
+    /// How many blobs were read to check them; the others were known to be good.
+    #[serde(default)]
+    pub n_verified: usize,
     /// Blobs that were found missing or damaged: the next save stores them anew.
     pub damaged: Vec<Digest>,
 }
@@ -66,6 +71,12 @@ pub(super) struct Built {
     /// The steps with their digests, for the next forecast.
     #[serde(default)]
     pub recorded: Vec<RecordedStep>,
+    /// Steps that turned out otherwise than predicted.
+    #[serde(default)]
+    pub disagreements: Vec<Disagreement>,
+    /// Stages that ran and that it would not pay to bring in.
+    #[serde(default)]
+    pub not_worth_saving: BTreeSet<String>,
     /// No step hit although the forecast was sure of some: this builder does not take our cache.
     #[serde(default)]
     pub cache_is_not_taken: bool,
@@ -78,6 +89,14 @@ pub(super) struct Built {
     /// The images of the stages, where the build made them: stage, and the tag or the start of the
     /// image ID.
     pub stage_images: Vec<(String, String)>,
+}
+
+impl Restored {
+    /// Tells whether the store could have helped, and nothing was offered because it did not pay.
+    pub(super) fn is_all_left_out(&self) -> bool {
+        let is_left_out = |plan: &Planned| !plan.left_out.is_empty();
+        self.view.is_none() && self.loaded.is_empty() && self.plan.as_ref().is_some_and(is_left_out)
+    }
 }
 
 impl Notes {

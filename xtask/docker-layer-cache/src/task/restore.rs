@@ -1,7 +1,7 @@
 //! `docker-restore`: entries of the store → a view that `BuildKit` imports, or images loaded for
 //! the classic builder.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use xshell::Shell;
@@ -10,14 +10,16 @@ use super::forecast::recorded_steps;
 use super::job::Job;
 use super::key::{Digests, Keyed, key};
 use super::notes::{Notes, Restored};
+use super::offer::{Planned, plan};
 use super::stage_images;
+use super::verify::Verifier;
 use crate::buildkit_cache::{CacheConfig, CacheGraph};
-use crate::cli::TaskArgs;
+use crate::cli::RestoreArgs;
 use crate::engine::Strategy;
 use crate::error::{Error, exit_code};
-use crate::image_layout::{BlobState, EntryKind, ImageLayout, StoreError, StoredEntry, View};
+use crate::image_layout::{EntryKind, ImageLayout, StoreError, StoredEntry, View};
 use crate::oci::{Digest, ImageManifest};
-use crate::plan::{Candidate, Fit, RecordedStep, Wanted, choose};
+use crate::plan::{Candidate, Fit, PredictedStep, RecordedStep, Wanted, choose};
 use crate::ui::{self, bytes, seconds};
 
 /// How many entries are laid over one another in a view: generations of one image mostly share
@@ -25,8 +27,9 @@ use crate::ui::{self, bytes, seconds};
 const MAX_ENTRIES: usize = 6;
 
 /// Runs the command.
-pub(crate) fn run(sh: &Shell, args: &TaskArgs) -> Result<(), Error> {
-    let job = Job::open(sh, args)?;
+pub(crate) fn run(sh: &Shell, args: &RestoreArgs) -> Result<(), Error> {
+    let job = Job::open(sh, &args.task)?.with_offer(&args.offer);
+    let args = &args.task;
     for image in job.images(sh)? {
         let _lock = job.lock(&image)?;
         let keyed = key(&job, image, Digests::OfLastKey)?;
@@ -54,6 +57,12 @@ pub(super) fn restore(job: &Job<'_>, keyed: &Keyed) -> Result<Restored, Error> {
             Restored::default()
         }
     };
+    if let Some(plan) = &restored.plan {
+        plan.tell(job, keyed);
+    }
+    if job.offer.dry_run {
+        return Ok(restored);
+    }
     let path = job.workspace.work_file(&keyed.image, "job.json");
     let mut notes = Notes::read(&path).unwrap_or_else(|| Notes::new(&keyed.recipe));
     notes.restored = Some(restored.clone());
@@ -93,21 +102,12 @@ fn try_restore(job: &Job<'_>, keyed: &Keyed, mut strategy: Strategy) -> Result<R
         chosen = entries(job, keyed, strategy)?.1;
     }
     let restored = if strategy.uses_view() {
-        view(job, keyed, &layout, &chosen)
+        view(job, keyed, strategy, &layout, &chosen)
     } else {
         stage_images::load(job, keyed, strategy, &layout, &chosen)
     }?;
-    let offered: Vec<&StoredEntry> = chosen
-        .iter()
-        .map(|(stored, _)| stored)
-        .filter(|stored| restored.entries.contains(&stored.descriptor.digest))
-        .collect();
-    let sure_hits = keyed
-        .forecast(job)
-        .map_or(0, |forecast| forecast.n_sure_hits(&offered));
     Ok(Restored {
         strategy: Some(strategy),
-        sure_hits,
         ..restored
     })
 }
@@ -201,25 +201,28 @@ fn entries(
     Ok((layout, chosen))
 }
 
-/// Lays the chosen entries over one another, leaves out what is missing or damaged, and gives
-/// `BuildKit` a folder of what is left.
+/// Lays the chosen entries over one another, leaves out what does not pay and what is missing or
+/// damaged, and gives `BuildKit` a folder of what is left.
 fn view(
     job: &Job<'_>,
     keyed: &Keyed,
+    strategy: Strategy,
     layout: &ImageLayout,
     chosen: &[(StoredEntry, Fit)],
 ) -> Result<Restored, Error> {
     let mut restored = Restored::default();
     let mut graphs: Vec<CacheGraph> = Vec::new();
+    let mut recorded: Vec<Vec<RecordedStep>> = Vec::new();
     for (stored, fit) in chosen {
         match read_graph(layout, stored) {
             Ok(graph) => {
                 restored.entries.push(stored.descriptor.digest.clone());
                 restored.exact |= *fit == Fit::Full;
-                if !job.args.read_only {
+                if !job.args.read_only && !job.offer.dry_run {
                     layout.touch(stored);
                 }
                 graphs.push(graph);
+                recorded.push(recorded_steps(stored));
             }
             Err(error) => job.talk.warn(format_args!(
                 "the entry `{}` cannot be used: {error}",
@@ -230,16 +233,39 @@ fn view(
     if graphs.is_empty() {
         return Ok(restored);
     }
-    let damaged = verify(job, layout, graphs.iter().flat_map(CacheGraph::blobs));
+    let recorded: Vec<&[RecordedStep]> = recorded.iter().map(Vec::as_slice).collect();
+    let plan = plan(job, keyed, strategy, &recorded)?;
     let mut graph = CacheGraph::view(&graphs);
+    if let Some(plan) = &plan {
+        graph.prune(|digest| !plan.left_out.contains(digest));
+    }
+    let mut verifier = Verifier::new(job, keyed, layout);
+    if !job.offer.dry_run {
+        verifier.are_good(graph.blobs());
+        verifier.remember();
+    }
+    restored.n_verified = verifier.n_read();
+    let damaged = verifier.damaged();
     graph.prune(|digest| !damaged.contains(digest));
+    if let Some(plan) = &plan {
+        let there: BTreeSet<&Digest> = graph.blobs().map(|blob| &blob.digest).collect();
+        let is_lost = |step: &PredictedStep<'_>| {
+            let layer = step.recorded.and_then(|step| step.layer.as_ref());
+            // Where it is not known which layer a step needs, it can be any.
+            layer.map_or(!damaged.is_empty(), |layer| !there.contains(&layer.blob))
+        };
+        restored.plan = Some(Planned::new(job, keyed, strategy, plan, is_lost)?);
+    }
     let written = graph
         .write()
         .map_err(|error| Error::new(exit_code::STORE, error))?;
-    restored.damaged.extend(damaged);
+    restored.damaged.extend(damaged.iter().cloned());
     let manifest: ImageManifest =
         serde_json::from_slice(&written.manifest).expect("it was written just now");
     restored.bytes = manifest.layers.iter().map(|layer| layer.size).sum();
+    if job.offer.dry_run || graph.is_empty() {
+        return Ok(restored);
+    }
     let directory = job.workspace.work_file(&keyed.image, "view");
     if let Some(parent) = directory.parent() {
         let cannot = |error| Error::usage(format_args!("cannot create `{parent}`: {error}"));
@@ -262,29 +288,4 @@ pub(super) fn read_graph(layout: &ImageLayout, stored: &StoredEntry) -> Result<C
     let broken = |error| Error::new(exit_code::STORE, error);
     let config = CacheConfig::parse(&config).map_err(broken)?;
     CacheGraph::from_config(&config, &manifest.layers).map_err(broken)
-}
-
-/// Checks blobs byte for byte, and returns those that are missing or damaged.
-pub(super) fn verify<'a>(
-    job: &Job<'_>,
-    layout: &ImageLayout,
-    blobs: impl Iterator<Item = &'a crate::oci::Descriptor>,
-) -> BTreeSet<Digest> {
-    let blobs: BTreeMap<&Digest, &crate::oci::Descriptor> =
-        blobs.map(|blob| (&blob.digest, blob)).collect();
-    let blobs: Vec<crate::oci::Descriptor> = blobs.into_values().cloned().collect();
-    let mut damaged = BTreeSet::new();
-    for (digest, state) in layout.verify(&blobs) {
-        match state {
-            BlobState::Good => continue,
-            BlobState::Missing => job.talk.warn(format_args!(
-                "the store lacks the layer {digest}; the steps that need it run again"
-            )),
-            BlobState::Damaged(reason) => {
-                job.talk.warn(format_args!("the store's layer {digest} is damaged ({reason}); the steps that need it run again"));
-            }
-        }
-        damaged.insert(digest);
-    }
-    damaged
 }

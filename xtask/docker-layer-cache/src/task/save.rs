@@ -149,14 +149,18 @@ fn try_save(
     } else {
         EntryKind::StageImage
     };
-    if built.stages_that_ran().is_empty() && !built.unsaved_before {
+    if built.stages_to_save().is_empty() && !built.unsaved_before {
         // Whatever hit came out of the store, or was in the engine while the store knew of it; an
         // entry that the restore before could not use counts for nothing.
         let is_usable = restored.strategy.is_none() || !restored.entries.is_empty();
         let known = ImageLayout::open_read_only(&job.workspace.store)
             .is_ok_and(|layout| has_entry(&layout, keyed, &class, kind));
         if known && is_usable {
-            return skipped("no step ran");
+            return skipped(if built.stages_that_ran().is_empty() {
+                "no step ran"
+            } else {
+                "bringing in what ran would take longer than running it again"
+            });
         }
     }
     let layout =
@@ -173,9 +177,9 @@ fn try_save(
         class,
         kind,
         layers,
-        everything: built.unsaved_before || built.stages_that_ran().is_empty(),
+        everything: built.unsaved_before || built.stages_to_save().is_empty(),
         unique: unique(),
-        recorded: built.recorded.clone(),
+        recorded: layers::without_new_layers(built),
         saved: Saved::default(),
     };
     match strategy {

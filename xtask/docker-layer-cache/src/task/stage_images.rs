@@ -1,19 +1,23 @@
 //! Stage images: what the classic builder, and `BuildKit` without a build cache, can use.
 
-use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::forecast::recorded_steps;
 use super::images::slug;
+use super::import_rate::learn;
 use super::job::Job;
 use super::key::Keyed;
 use super::notes::Restored;
-use super::restore::{of_store, verify};
+use super::offer::{Planned, plan};
+use super::restore::of_store;
+use super::verify::Verifier;
 use crate::docker_archive::{self, ArchiveImage, ArchiveLayer, ArchiveLayout};
 use crate::engine::Strategy;
 use crate::error::{Error, exit_code};
 use crate::image_layout::{ImageLayout, StoredEntry, UNCOMPRESSED_SIZE};
 use crate::oci::{Descriptor, DiffId, ImageConfig, ImageManifest};
-use crate::plan::Fit;
+use crate::plan::{Fit, PredictedStep, RecordedStep};
 
 /// How many generations of a stage the classic builder is given. It follows the first one whose
 /// first step fits and looks at no other; the second is for a stage whose best one is damaged in a
@@ -26,7 +30,7 @@ const GENERATIONS: usize = 2;
 /// Source: <https://www.rfc-editor.org/rfc/rfc2606#section-2>
 pub(super) const TAG_HOST: &str = "docker-layer-cache.invalid";
 
-/// Loads the chosen stage images into the engine, without the layers that it has.
+/// Loads the chosen stage images that pay into the engine, without the layers that it has.
 pub(super) fn load(
     job: &Job<'_>,
     keyed: &Keyed,
@@ -35,16 +39,32 @@ pub(super) fn load(
     chosen: &[(StoredEntry, Fit)],
 ) -> Result<Restored, Error> {
     // The base first: its layers then need not come out of the store.
-    pin_bases(job, keyed)?;
+    if !job.offer.dry_run {
+        pin_bases(job, keyed)?;
+    }
     let generations = if strategy == Strategy::StageImages {
         GENERATIONS
     } else {
         1
     };
+    let recorded: Vec<Vec<RecordedStep>> = chosen
+        .iter()
+        .map(|(stored, _)| recorded_steps(stored))
+        .collect();
+    let recorded: Vec<&[RecordedStep]> = recorded.iter().map(Vec::as_slice).collect();
+    let plan = plan(job, keyed, strategy, &recorded)?;
+    let is_left_out = |stage: &str| {
+        let chains = plan.as_ref().map_or(&[][..], |plan| &plan.chains);
+        chains
+            .iter()
+            .any(|chain| chain.stage == stage && !chain.verdict.is_offered())
+    };
     let mut restored = Restored::default();
     let mut images: Vec<StageImage> = Vec::new();
     let mut n_loaded: BTreeMap<String, usize> = BTreeMap::new();
-    for (stored, fit) in chosen {
+    let mut verifier = Verifier::new(job, keyed, layout);
+    let mut unusable: BTreeSet<usize> = BTreeSet::new();
+    for (at, (stored, fit)) in chosen.iter().enumerate() {
         let Some(stage) = stored.entry.stage.clone() else {
             continue;
         };
@@ -52,18 +72,21 @@ pub(super) fn load(
         if *generation == generations || !wanted_stages(keyed, strategy).contains(&stage) {
             continue;
         }
+        if is_left_out(&stage) {
+            // What it knows of the steps is kept all the same.
+            restored.entries.push(stored.descriptor.digest.clone());
+            *generation += 1;
+            continue;
+        }
         let image = StageImage::read(layout, stored).and_then(|mut image| {
-            if !verify(job, layout, image.manifest.layers.iter()).is_empty() {
-                restored
-                    .damaged
-                    .extend(verify_quietly(layout, &image.manifest.layers));
-                return Err(Error::new(
-                    exit_code::STORE,
-                    "a layer is missing or damaged",
-                ));
-            }
             image.tag = stage_tag(&keyed.image.name, &stage, *generation);
-            Ok(image)
+            if job.offer.dry_run || verifier.are_good(image.manifest.layers.iter()) {
+                return Ok(image);
+            }
+            Err(Error::new(
+                exit_code::STORE,
+                "a layer is missing or damaged",
+            ))
         });
         match image {
             Ok(image) => {
@@ -71,19 +94,32 @@ pub(super) fn load(
                 restored.entries.push(stored.descriptor.digest.clone());
                 restored.loaded.push((stage, image.tag.clone()));
                 restored.exact |= *fit == Fit::Full;
-                if !job.args.read_only {
+                if !job.args.read_only && !job.offer.dry_run {
                     layout.touch(stored);
                 }
                 images.push(image);
             }
-            Err(error) => job.talk.warn(format_args!(
-                "the entry `{}` cannot be used: {error}",
-                stored.name
-            )),
+            Err(error) => {
+                unusable.insert(at);
+                job.talk.warn(format_args!(
+                    "the entry `{}` cannot be used: {error}",
+                    stored.name
+                ));
+            }
         }
     }
-    if !images.is_empty() {
-        restored.bytes = stream(job, layout, &images)?;
+    if !job.offer.dry_run {
+        verifier.remember();
+    }
+    restored.n_verified = verifier.n_read();
+    restored.damaged.extend(verifier.damaged().iter().cloned());
+    if let Some(plan) = &plan {
+        let is_lost =
+            |step: &PredictedStep<'_>| step.entry.is_some_and(|entry| unusable.contains(&entry));
+        restored.plan = Some(Planned::new(job, keyed, strategy, plan, is_lost)?);
+    }
+    if !images.is_empty() && !job.offer.dry_run {
+        restored.bytes = stream(job, strategy, layout, &images)?;
     }
     Ok(restored)
 }
@@ -215,7 +251,12 @@ impl StageImage {
 }
 
 /// Streams the images into `docker load`, and returns the bytes of the archive.
-fn stream(job: &Job<'_>, layout: &ImageLayout, images: &[StageImage]) -> Result<u64, Error> {
+fn stream(
+    job: &Job<'_>,
+    strategy: Strategy,
+    layout: &ImageLayout,
+    images: &[StageImage],
+) -> Result<u64, Error> {
     // Engines before 23 refuse zstd, and read uncompressed layers fastest.
     let as_stored = job.engine()?.server_major >= 26;
     let chains = job.docker.all_chains()?;
@@ -227,6 +268,13 @@ fn stream(job: &Job<'_>, layout: &ImageLayout, images: &[StageImage]) -> Result<
         .iter()
         .map(|image| image.for_archive(&chains, as_stored))
         .collect::<Result<Vec<_>, _>>()?;
+    let sent: BTreeMap<&DiffId, u64> = archive
+        .iter()
+        .flat_map(|image| &image.layers)
+        .filter(|layer| !layer.left_out)
+        .map(|layer| (&layer.diff_id, blobs[&layer.diff_id].size))
+        .collect();
+    let started = Instant::now();
     let mut written = None;
     let loaded = job.docker.load(|stdin| {
         let open = |layer: &ArchiveLayer| -> std::io::Result<Box<dyn std::io::Read>> {
@@ -249,6 +297,12 @@ fn stream(job: &Job<'_>, layout: &ImageLayout, images: &[StageImage]) -> Result<
         Ok::<(), docker_archive::ArchiveError>(())
     })?;
     loaded.map_err(|error| Error::new(exit_code::STORE, error))?;
+    learn(
+        job,
+        strategy,
+        sent.values().sum(),
+        started.elapsed().as_secs_f64(),
+    )?;
     Ok(written.map_or(0, |written| written.archive_bytes))
 }
 
@@ -266,9 +320,4 @@ fn uncompressed_size(blob: &Descriptor) -> Result<u64, Error> {
             ),
         )
     })
-}
-
-fn verify_quietly(layout: &ImageLayout, blobs: &[Descriptor]) -> Vec<crate::oci::Digest> {
-    let bad = |(digest, state)| (state != crate::image_layout::BlobState::Good).then_some(digest);
-    layout.verify(blobs).into_iter().filter_map(bad).collect()
 }

@@ -16,7 +16,7 @@ use crate::oci::{Descriptor, DiffId, History, ImageConfig};
 impl Save<'_> {
     /// The classic builder: the images of the stages as they are.
     pub(super) fn stage_images(&mut self, images: &[(String, String)]) -> Result<(), Error> {
-        let ran = self.built.stages_that_ran();
+        let ran = self.built.stages_to_save();
         let entries = self.writer.entries().map_err(|error| of_store(&error))?;
         let stored = |stage: &String| {
             entries
@@ -42,7 +42,7 @@ impl Save<'_> {
     /// BuildKit without a build cache: stage images that carry inline records.
     pub(super) fn inline_stage_images(&mut self) -> Result<(), Error> {
         let names = self.keyed.stage_names();
-        let ran = self.built.stages_that_ran();
+        let ran = self.built.stages_to_save();
         let entries = self.writer.entries().map_err(|error| of_store(&error))?;
         let stored = |stage: &String| {
             entries

@@ -1,12 +1,13 @@
 //! Which layer each recorded step made: what the next restore weighs.
 
+use super::super::notes::Built;
 use super::Save;
 use crate::buildkit_cache::{CacheGraph, StageSources, UNCOMPRESSED_ANNOTATION};
 use crate::cache_key::Builder;
 use crate::docker_archive::SavedImage;
 use crate::engine::Strategy;
 use crate::oci::{Descriptor, DiffId, ImageConfig};
-use crate::plan::{RecordedLayer, layers_of_steps, steps_of_image};
+use crate::plan::{RecordedLayer, RecordedStep, layers_of_steps, steps_of_image};
 
 impl Save<'_> {
     /// Records the layers of the steps of a stage's image. Nothing is recorded where they cannot
@@ -68,14 +69,25 @@ impl Save<'_> {
     }
 }
 
+/// Returns the steps of a build; those whose layers are new and are to be stored are without any.
+pub(super) fn without_new_layers(built: &Built) -> Vec<RecordedStep> {
+    let stages = built.stages_to_save();
+    let mut recorded = built.recorded.clone();
+    for step in &mut recorded {
+        if stages.contains(&step.stage) {
+            step.layer = None;
+        }
+    }
+    recorded
+}
+
 fn record(
-    recorded: &mut [crate::plan::RecordedStep],
+    recorded: &mut [RecordedStep],
     stage: &str,
     ordinal: usize,
     layer: Option<RecordedLayer>,
 ) {
-    let is_it =
-        |step: &&mut crate::plan::RecordedStep| step.stage == stage && step.ordinal == ordinal;
+    let is_it = |step: &&mut RecordedStep| step.stage == stage && step.ordinal == ordinal;
     if let Some(step) = recorded.iter_mut().find(is_it) {
         step.layer = layer;
     }

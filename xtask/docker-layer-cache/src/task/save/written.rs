@@ -13,7 +13,7 @@ impl Save<'_> {
     pub(super) fn written_build_cache(&mut self) -> Result<(), Error> {
         let names = self.keyed.stage_names();
         let older = self.served();
-        let ran = self.built.stages_that_ran();
+        let ran = self.built.stages_to_save();
         let known: BTreeSet<&str> = older.stages.stages().collect();
         let has_steps = |name: &String| self.built.steps.iter().any(|step| step.stage == *name);
         let needed: Vec<usize> = (0..names.len())

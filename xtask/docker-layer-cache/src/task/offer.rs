@@ -1,0 +1,144 @@
+//! What of the store this very build is offered, and why: the plan, made, noted and told.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::import_rate::import_cost;
+use super::job::Job;
+use super::key::Keyed;
+use crate::engine::{ImageStore, Strategy};
+use crate::error::Error;
+use crate::oci::ChainId;
+use crate::plan::{
+    self, ExpectedStep, ImportCost, LayerChain, Outcome, PredictedStep, RecordedStep, RestorePlan,
+    RestoreRequest, Verdict,
+};
+use crate::ui::{Table, bytes};
+
+/// The engine is asked for its layers where it has at most so many images: asking for more takes
+/// longer than what is learned is worth.
+const MAX_IMAGES: usize = 100;
+
+/// A plan, as it is noted and reported.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Planned {
+    /// What bringing in layers costs, by measurement or experience.
+    pub(super) import: ImportCost,
+    /// The layers, and why they are offered or not.
+    pub(super) chains: Vec<LayerChain>,
+    /// What the steps will do.
+    pub(super) expected: Vec<ExpectedStep>,
+    /// Steps that would hit and are not offered.
+    pub(super) left_out: Vec<RecordedStep>,
+    /// What the engine will read, in bytes.
+    pub(super) bytes_to_read: u64,
+}
+
+/// Plans what of `entries`, the best first, is offered. Nothing where there is no forecast: then
+/// everything is.
+pub(super) fn plan<'a>(
+    job: &Job<'_>,
+    keyed: &Keyed,
+    strategy: Strategy,
+    entries: &[&'a [RecordedStep]],
+) -> Result<Option<RestorePlan<'a>>, Error> {
+    let Some(forecast) = keyed.forecast(job) else {
+        return Ok(None);
+    };
+    let mut engine_layers = BTreeSet::new();
+    let with = |engine_layers: &BTreeSet<ChainId>| -> Result<RestorePlan<'a>, Error> {
+        Ok(plan::restore(&RestoreRequest {
+            stages: forecast.stages(),
+            target: keyed.evaluation.target,
+            entries,
+            engine_layers,
+            import: import_cost(job, strategy)?,
+            all: job.offer.all,
+            lazy: strategy.uses_view(),
+        }))
+    };
+    let plan = with(&engine_layers)?;
+    // `BuildKit` on the containerd image store does not look for the layers of images.
+    let is_asked = job.engine()?.image_store == ImageStore::GraphDriver;
+    if !is_asked || plan.left_out.is_empty() {
+        return Ok(Some(plan));
+    }
+    for diff_ids in job.docker.chains(MAX_IMAGES)?.unwrap_or_default() {
+        engine_layers.extend(ChainId::of_each(&diff_ids));
+    }
+    with(&engine_layers).map(Some)
+}
+
+impl Planned {
+    /// Notes a plan. `lost`: the step's layer cannot be had after all.
+    pub(super) fn new(
+        job: &Job<'_>,
+        keyed: &Keyed,
+        strategy: Strategy,
+        plan: &RestorePlan<'_>,
+        lost: impl Fn(&PredictedStep<'_>) -> bool,
+    ) -> Result<Planned, Error> {
+        let stages = keyed
+            .forecast(job)
+            .map_or(&[][..], |forecast| forecast.stages());
+        Ok(Planned {
+            import: import_cost(job, strategy)?,
+            chains: plan.chains.clone(),
+            expected: plan::expected(plan, stages, lost),
+            left_out: plan.left_out_steps().cloned().collect(),
+            bytes_to_read: plan.bytes_to_read(),
+        })
+    }
+
+    /// Returns how many steps will hit for certain.
+    pub(super) fn n_sure_hits(&self) -> usize {
+        let is_hit = |step: &&ExpectedStep| step.outcome == Outcome::Hit;
+        self.expected.iter().filter(is_hit).count()
+    }
+
+    /// Says what is brought in and what is left out; chains that are too small to be weighed only
+    /// where all is asked for.
+    pub(super) fn tell(&self, job: &Job<'_>, keyed: &Keyed) {
+        let name = &keyed.image.name;
+        if job.offer.dry_run {
+            if !self.chains.is_empty() {
+                job.talk.say(self.table());
+            }
+            return;
+        }
+        for chain in &self.chains {
+            match chain.verdict {
+                Verdict::DoesNotPay => job
+                    .talk
+                    .say(format_args!("{name}: left out {chain} (--all offers it)")),
+                Verdict::Pays | Verdict::Forced if chain.import_seconds > 0.0 => {
+                    job.talk.say(format_args!("{name}: offered {chain}"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new(&["stage", "steps", "plan", ">bytes", ">import s", ">spared s"]);
+        for chain in &self.chains {
+            let verdict = match chain.verdict {
+                Verdict::Pays => "offered: it pays",
+                Verdict::Present => "offered: nothing to import",
+                Verdict::NotRead => "offered: not needed",
+                Verdict::Forced => "offered: --all, or for what stands on it",
+                Verdict::DoesNotPay => "left out: it does not pay",
+            };
+            table.row([
+                chain.stage.clone(),
+                format!("{}-{}", chain.first, chain.last),
+                verdict.to_owned(),
+                bytes(chain.bytes),
+                format!("{:.1}", chain.import_seconds),
+                format!("{:.1}", chain.spared_seconds),
+            ]);
+        }
+        table
+    }
+}
