@@ -152,6 +152,9 @@ pub struct RestoreArgs {
     pub(crate) task: TaskArgs,
     #[command(flatten)]
     pub(crate) offer: OfferArgs,
+    /// Print the plan, and lay out nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What `docker-ci` takes.
@@ -159,9 +162,8 @@ pub struct RestoreArgs {
 pub struct CiArgs {
     #[command(flatten)]
     pub(crate) task: TaskArgs,
-    /// Offer all that can hit, also where running the steps again is faster
-    #[arg(long)]
-    pub all: bool,
+    #[command(flatten)]
+    pub(crate) offer: OfferArgs,
 }
 
 /// What the builder is offered.
@@ -170,9 +172,9 @@ pub(crate) struct OfferArgs {
     /// Offer all that can hit, also where running the steps again is faster
     #[arg(long)]
     pub all: bool,
-    /// Print the plan, and lay out nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// How many MB of layers the engine brings in a second [default: measured by earlier builds]
+    #[arg(long, value_name = "MB", env = "DOCKER_LAYER_CACHE_IMPORT_RATE")]
+    pub import_rate: Option<f64>,
 }
 
 /// What `docker-key` takes.

@@ -25,6 +25,7 @@ mod damaged_store;
 mod errors;
 mod key;
 mod pass_through;
+mod plan;
 mod registry;
 mod secrets;
 mod shared_layers;
@@ -92,6 +93,7 @@ fn trials() -> Vec<Trial> {
         damaged_store::SCENARIOS,
         shared_layers::SCENARIOS,
         pass_through::SCENARIOS,
+        plan::SCENARIOS,
         storage_errors::SCENARIOS,
         store_life::SCENARIOS,
         secrets::SCENARIOS,

@@ -11,7 +11,7 @@ use super::key::{Digests, key};
 use super::offer::Planned;
 use super::{build, restore, save};
 use crate::cache_key::Keys;
-use crate::cli::{CiArgs, OfferArgs};
+use crate::cli::CiArgs;
 use crate::engine::Step;
 use crate::error::Error;
 use crate::image_layout::ImageLayout;
@@ -41,12 +41,8 @@ struct Phase {
 
 /// Runs the command.
 pub(crate) fn run(sh: &Shell, args: &CiArgs) -> Result<(), Error> {
-    let offer = OfferArgs {
-        all: args.all,
-        dry_run: false,
-    };
+    let job = Job::open(sh, &args.task)?.with_offer(&args.offer, false);
     let args = &args.task;
-    let job = Job::open(sh, args)?.with_offer(&offer);
     let mut table = Table::new(&["image", "step", "result", ">bytes", ">seconds"]);
     let mut failed = None;
     for image in job.images(sh)? {

@@ -29,7 +29,10 @@ pub(super) fn import_cost(job: &Job<'_>, strategy: Strategy) -> Result<ImportCos
     } else {
         DEFAULT_LOAD
     };
-    let measured = read(job).get(&name(job, strategy)?).copied();
+    let measured = match job.offer.import_rate {
+        Some(megabytes) => Some(megabytes * 1e6),
+        None => read(job).get(&name(job, strategy)?).copied(),
+    };
     Ok(ImportCost {
         bytes_per_second: measured
             .filter(|rate| RATES.contains(rate))

@@ -19,6 +19,8 @@ pub(super) struct Job<'a> {
     pub(super) talk: Talk,
     pub(super) args: &'a TaskArgs,
     pub(super) offer: OfferArgs,
+    /// Nothing is laid out, loaded or noted.
+    pub(super) dry_run: bool,
     engine: OnceCell<Engine>,
 }
 
@@ -38,14 +40,16 @@ impl<'a> Job<'a> {
             talk: Talk::new(args.quiet),
             args,
             offer: OfferArgs::default(),
+            dry_run: false,
             engine: OnceCell::new(),
         })
     }
 
     /// Returns the job with the flags that rule what is offered.
-    pub(super) fn with_offer(self, offer: &OfferArgs) -> Self {
+    pub(super) fn with_offer(self, offer: &OfferArgs, dry_run: bool) -> Self {
         Job {
             offer: offer.clone(),
+            dry_run,
             ..self
         }
     }

@@ -101,7 +101,7 @@ impl Planned {
     /// where all is asked for.
     pub(super) fn tell(&self, job: &Job<'_>, keyed: &Keyed) {
         let name = &keyed.image.name;
-        if job.offer.dry_run {
+        if job.dry_run {
             if !self.chains.is_empty() {
                 job.talk.say(self.table());
             }

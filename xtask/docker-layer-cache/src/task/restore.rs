@@ -28,7 +28,7 @@ const MAX_ENTRIES: usize = 6;
 
 /// Runs the command.
 pub(crate) fn run(sh: &Shell, args: &RestoreArgs) -> Result<(), Error> {
-    let job = Job::open(sh, &args.task)?.with_offer(&args.offer);
+    let job = Job::open(sh, &args.task)?.with_offer(&args.offer, args.dry_run);
     let args = &args.task;
     for image in job.images(sh)? {
         let _lock = job.lock(&image)?;
@@ -60,7 +60,7 @@ pub(super) fn restore(job: &Job<'_>, keyed: &Keyed) -> Result<Restored, Error> {
     if let Some(plan) = &restored.plan {
         plan.tell(job, keyed);
     }
-    if job.offer.dry_run {
+    if job.dry_run {
         return Ok(restored);
     }
     let path = job.workspace.work_file(&keyed.image, "job.json");
@@ -218,7 +218,7 @@ fn view(
             Ok(graph) => {
                 restored.entries.push(stored.descriptor.digest.clone());
                 restored.exact |= *fit == Fit::Full;
-                if !job.args.read_only && !job.offer.dry_run {
+                if !job.args.read_only && !job.dry_run {
                     layout.touch(stored);
                 }
                 graphs.push(graph);
@@ -240,7 +240,7 @@ fn view(
         graph.prune(|digest| !plan.left_out.contains(digest));
     }
     let mut verifier = Verifier::new(job, keyed, layout);
-    if !job.offer.dry_run {
+    if !job.dry_run {
         verifier.are_good(graph.blobs());
         verifier.remember();
     }
@@ -263,7 +263,7 @@ fn view(
     let manifest: ImageManifest =
         serde_json::from_slice(&written.manifest).expect("it was written just now");
     restored.bytes = manifest.layers.iter().map(|layer| layer.size).sum();
-    if job.offer.dry_run || graph.is_empty() {
+    if job.dry_run || graph.is_empty() {
         return Ok(restored);
     }
     let directory = job.workspace.work_file(&keyed.image, "view");

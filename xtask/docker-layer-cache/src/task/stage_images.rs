@@ -39,7 +39,7 @@ pub(super) fn load(
     chosen: &[(StoredEntry, Fit)],
 ) -> Result<Restored, Error> {
     // The base first: its layers then need not come out of the store.
-    if !job.offer.dry_run {
+    if !job.dry_run {
         pin_bases(job, keyed)?;
     }
     let generations = if strategy == Strategy::StageImages {
@@ -80,7 +80,7 @@ pub(super) fn load(
         }
         let image = StageImage::read(layout, stored).and_then(|mut image| {
             image.tag = stage_tag(&keyed.image.name, &stage, *generation);
-            if job.offer.dry_run || verifier.are_good(image.manifest.layers.iter()) {
+            if job.dry_run || verifier.are_good(image.manifest.layers.iter()) {
                 return Ok(image);
             }
             Err(Error::new(
@@ -94,7 +94,7 @@ pub(super) fn load(
                 restored.entries.push(stored.descriptor.digest.clone());
                 restored.loaded.push((stage, image.tag.clone()));
                 restored.exact |= *fit == Fit::Full;
-                if !job.args.read_only && !job.offer.dry_run {
+                if !job.args.read_only && !job.dry_run {
                     layout.touch(stored);
                 }
                 images.push(image);
@@ -108,7 +108,7 @@ pub(super) fn load(
             }
         }
     }
-    if !job.offer.dry_run {
+    if !job.dry_run {
         verifier.remember();
     }
     restored.n_verified = verifier.n_read();
@@ -118,7 +118,7 @@ pub(super) fn load(
             |step: &PredictedStep<'_>| step.entry.is_some_and(|entry| unusable.contains(&entry));
         restored.plan = Some(Planned::new(job, keyed, strategy, plan, is_lost)?);
     }
-    if !images.is_empty() && !job.offer.dry_run {
+    if !images.is_empty() && !job.dry_run {
         restored.bytes = stream(job, strategy, layout, &images)?;
     }
     Ok(restored)

@@ -1,5 +1,6 @@
 //! The place of one test on one engine: the turn, an empty engine, bases to build on.
 
+use std::cell::Cell;
 use std::io::{self, Write as _};
 use std::process;
 use std::sync::OnceLock;
@@ -18,6 +19,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) registry: Registry,
     before: EngineSnapshot,
+    /// Nothing was built since the engine was emptied.
+    is_empty: Cell<bool>,
     _turn: Turn<'a>,
 }
 
@@ -30,6 +33,7 @@ impl<'a> Bench<'a> {
             engine,
             registry: Registry::start()?,
             before,
+            is_empty: Cell::new(false),
             _turn: turn,
         };
         bench.wipe()?;
@@ -38,7 +42,13 @@ impl<'a> Bench<'a> {
 
     /// Empties the engine, as a fresh CI machine would be.
     pub(crate) fn wipe(&self) -> Result<(), Failed> {
+        self.is_empty.set(true);
         wipe(self.engine, &self.before)
+    }
+
+    /// Tells whether nothing was built since the engine was emptied, and that now something was.
+    pub(crate) fn was_empty(&self) -> bool {
+        self.is_empty.replace(false)
     }
 
     /// Returns a base image of a name of its own: behind the engine's mirror for Docker Hub where

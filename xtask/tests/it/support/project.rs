@@ -184,6 +184,13 @@ impl Project {
 
     fn built(&self, bench: &Bench<'_>, run: Run) -> Result<Built, Failed> {
         let report = run.report("app")?;
+        let was_empty = bench.was_empty();
+        // What is left in an engine hits against the forecast.
+        let mut wrong = report.disagreements.iter();
+        if let Some((what, _)) = wrong.find(|(_, hit)| !hit || was_empty) {
+            let what = format!("forecast otherwise: {what}\n{}", report.table());
+            return Err(run.failure(&what));
+        }
         let files = bench.files(&self.tag)?;
         Ok(Built { run, report, files })
     }

@@ -10,6 +10,8 @@ pub(crate) struct Report {
     pub(crate) steps: Vec<Step>,
     /// `hit`, `partial` or `miss`.
     pub(crate) result: String,
+    /// Steps that the forecast had wrong: what it said, and whether the step hit.
+    pub(crate) disagreements: Vec<(String, bool)>,
 }
 
 /// One instruction of the build.
@@ -53,6 +55,12 @@ impl Report {
                 })
                 .collect::<Result<_, String>>()?,
             result: text(&object["result"], "result")?,
+            disagreements: object["disagreements"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|one| (one.to_string(), one["hit"] == true))
+                .collect(),
         })
     }
 
