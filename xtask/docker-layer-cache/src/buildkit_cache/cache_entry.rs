@@ -69,7 +69,7 @@ impl CacheGraph {
 
     /// Takes from `older` results for the records that have none, and no records: its links to
     /// what was before would pile up from entry to entry.
-    fn take_results(&mut self, older: &Self) {
+    pub fn take_results(&mut self, older: &Self) {
         let mut both = self.clone();
         both.merge(older);
         let renamed = both.unify();

@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use camino::Utf8PathBuf;
 use xshell::Shell;
 
-use super::import_rate::learn;
+use super::import_rate::learn_from_build;
 use super::job::Job;
 use super::key::{Digests, Keyed, key};
 use super::notes::{Built, Notes, Restored, write_file};
-use super::offer::Planned;
-use super::restore::recorded_by;
+use super::offer::{Planned, compare};
 use super::stage_images::{pin_bases, saving_tag, stage_tag, unique, untag, wanted_stages};
 use super::stages::NamedDockerfile;
 use super::steps::{print_steps, steps_of, with_unprinted};
@@ -22,7 +21,6 @@ use crate::engine::{
 use crate::error::{Error, exit_code};
 use crate::image_layout::{EntryKind, ImageLayout};
 use crate::oci::Digest;
-use crate::plan::{RealStep, RecordedStep, disagreements, not_worth_saving};
 use crate::ui;
 
 /// Runs the command.
@@ -113,7 +111,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         outcome.steps = with_unprinted(keyed, outcome.steps);
     }
     if !without_cache {
-        learn_import_rate(job, strategy, restored, &outcome)?;
+        learn_from_build(job, strategy, restored, &outcome)?;
     }
     let mut built = Built {
         strategy,
@@ -423,66 +421,6 @@ impl Built {
             _ => "partial",
         }
     }
-}
-
-/// Notes what of the forecast came true, and what of the build is not worth being saved.
-fn compare(job: &Job<'_>, keyed: &Keyed, restored: &Restored, built: &mut Built) {
-    let Some(forecast) = keyed.forecast(job) else {
-        return;
-    };
-    let before = recorded_by(job, &restored.entries);
-    built.recorded = forecast.recorded(&built.steps, &before);
-    let Some(plan) = &restored.plan else {
-        return;
-    };
-    let real: Vec<_> = forecast
-        .real(&built.steps)
-        .into_iter()
-        .map(|(real, _)| real)
-        .collect();
-    let stages = forecast.stages();
-    if !built.without_cache {
-        built.disagreements = disagreements(&plan.expected, stages, &real);
-    }
-    built.not_worth_saving =
-        not_worth_saving(stages, plan.import, &built.recorded, &plan.left_out, &real);
-    // What neither is in the store nor gets there is no knowledge for the next forecast.
-    let is_stored = |step: &RecordedStep| {
-        let is_it =
-            |real: &&RealStep<'_>| (real.stage, real.ordinal) == (&step.stage, step.ordinal);
-        !built.not_worth_saving.contains(&step.stage)
-            || real.iter().find(is_it).is_none_or(|real| real.hit)
-            || before.iter().any(|known| known.digest == step.digest)
-    };
-    built.recorded.retain(is_stored);
-}
-
-/// Notes how fast layers came in, where most of what was expected did. What `BuildKit` does
-/// besides is not told: its steps and its export are.
-#[expect(clippy::cast_precision_loss, reason = "an estimate")]
-fn learn_import_rate(
-    job: &Job<'_>,
-    strategy: Strategy,
-    restored: &Restored,
-    outcome: &BuildOutcome,
-) -> Result<(), Error> {
-    /// What a build in which nothing happens takes.
-    const IDLE_SECONDS: f64 = 0.3;
-    /// Layers come in untold where a step that runs asks for them.
-    const TOLD_MIN: f64 = 0.8;
-    let (Some(view), Some(plan)) = (&restored.view, &restored.plan) else {
-        return Ok(());
-    };
-    let size = |blob: &Digest| {
-        let path = view.join("blobs/sha256").join(blob.encoded());
-        std::fs::metadata(path).map_or(0, |found| found.len())
-    };
-    let bytes: u64 = outcome.brought_in.iter().map(size).sum();
-    if (bytes as f64) < TOLD_MIN * plan.bytes_to_read as f64 {
-        return Ok(());
-    }
-    let seconds = outcome.duration.as_secs_f64() - outcome.busy_seconds - IDLE_SECONDS;
-    learn(job, strategy, bytes, seconds)
 }
 
 /// Returns the blobs of the view that was offered.

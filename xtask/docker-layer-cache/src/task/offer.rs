@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::import_rate::import_cost;
 use super::job::Job;
 use super::key::Keyed;
+use super::notes::{Built, Restored};
+use super::restore::recorded_by;
 use crate::engine::{ImageStore, Strategy};
 use crate::error::Error;
 use crate::oci::ChainId;
 use crate::plan::{
-    self, ExpectedStep, ImportCost, LayerChain, Outcome, PredictedStep, RecordedStep, RestorePlan,
-    RestoreRequest, Verdict,
+    self, ExpectedStep, ImportCost, LayerChain, Outcome, PredictedStep, RealStep, RecordedStep,
+    RestorePlan, RestoreRequest, Verdict,
 };
 use crate::ui::{Table, bytes};
 
@@ -41,24 +42,25 @@ pub(super) fn plan<'a>(
     job: &Job<'_>,
     keyed: &Keyed,
     strategy: Strategy,
+    import: ImportCost,
     entries: &[&'a [RecordedStep]],
 ) -> Result<Option<RestorePlan<'a>>, Error> {
     let Some(forecast) = keyed.forecast(job) else {
         return Ok(None);
     };
     let mut engine_layers = BTreeSet::new();
-    let with = |engine_layers: &BTreeSet<ChainId>| -> Result<RestorePlan<'a>, Error> {
-        Ok(plan::restore(&RestoreRequest {
+    let with = |engine_layers: &BTreeSet<ChainId>| {
+        plan::restore(&RestoreRequest {
             stages: forecast.stages(),
             target: keyed.evaluation.target,
             entries,
             engine_layers,
-            import: import_cost(job, strategy)?,
+            import,
             all: job.offer.all,
             lazy: strategy.uses_view(),
-        }))
+        })
     };
-    let plan = with(&engine_layers)?;
+    let plan = with(&engine_layers);
     // `BuildKit` on the containerd image store does not look for the layers of images.
     let is_asked = job.engine()?.image_store == ImageStore::GraphDriver;
     if !is_asked || plan.left_out.is_empty() {
@@ -67,7 +69,44 @@ pub(super) fn plan<'a>(
     for diff_ids in job.docker.chains(MAX_IMAGES)?.unwrap_or_default() {
         engine_layers.extend(ChainId::of_each(&diff_ids));
     }
-    with(&engine_layers).map(Some)
+    Ok(Some(with(&engine_layers)))
+}
+
+/// Notes what of the forecast came true, and what of the build is not worth being saved.
+pub(super) fn compare(job: &Job<'_>, keyed: &Keyed, restored: &Restored, built: &mut Built) {
+    let Some(forecast) = keyed.forecast(job) else {
+        return;
+    };
+    let before = recorded_by(job, &restored.entries);
+    built.recorded = forecast.recorded(&built.steps, &before);
+    let Some(planned) = &restored.plan else {
+        return;
+    };
+    let real: Vec<_> = forecast
+        .real(&built.steps)
+        .into_iter()
+        .map(|(real, _)| real)
+        .collect();
+    let stages = forecast.stages();
+    if !built.without_cache {
+        built.disagreements = plan::disagreements(&planned.expected, stages, &real);
+    }
+    built.not_worth_saving = plan::not_worth_saving(
+        stages,
+        planned.import,
+        &built.recorded,
+        &planned.left_out,
+        &real,
+    );
+    // What neither is in the store nor gets there is no knowledge for the next forecast.
+    let is_stored = |step: &RecordedStep| {
+        let is_it =
+            |real: &&RealStep<'_>| (real.stage, real.ordinal) == (&step.stage, step.ordinal);
+        !built.not_worth_saving.contains(&step.stage)
+            || real.iter().find(is_it).is_none_or(|real| real.hit)
+            || before.iter().any(|known| known.digest == step.digest)
+    };
+    built.recorded.retain(is_stored);
 }
 
 impl Planned {
@@ -75,20 +114,20 @@ impl Planned {
     pub(super) fn new(
         job: &Job<'_>,
         keyed: &Keyed,
-        strategy: Strategy,
+        import: ImportCost,
         plan: &RestorePlan<'_>,
         lost: impl Fn(&PredictedStep<'_>) -> bool,
-    ) -> Result<Planned, Error> {
+    ) -> Planned {
         let stages = keyed
             .forecast(job)
             .map_or(&[][..], |forecast| forecast.stages());
-        Ok(Planned {
-            import: import_cost(job, strategy)?,
+        Planned {
+            import,
             chains: plan.chains.clone(),
             expected: plan::expected(plan, stages, lost),
             left_out: plan.left_out_steps().cloned().collect(),
             bytes_to_read: plan.bytes_to_read(),
-        })
+        }
     }
 
     /// Returns how many steps will hit for certain.

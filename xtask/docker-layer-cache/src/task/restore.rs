@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use xshell::Shell;
 
 use super::forecast::recorded_steps;
+use super::import_rate::import_cost;
 use super::job::Job;
 use super::key::{Digests, Keyed, key};
 use super::notes::{Notes, Restored};
@@ -234,7 +235,8 @@ fn view(
         return Ok(restored);
     }
     let recorded: Vec<&[RecordedStep]> = recorded.iter().map(Vec::as_slice).collect();
-    let plan = plan(job, keyed, strategy, &recorded)?;
+    let import = import_cost(job, strategy, chosen.iter().map(|(stored, _)| stored))?;
+    let plan = plan(job, keyed, strategy, import, &recorded)?;
     let mut graph = CacheGraph::view(&graphs);
     if let Some(plan) = &plan {
         graph.prune(|digest| !plan.left_out.contains(digest));
@@ -254,7 +256,7 @@ fn view(
             // Where it is not known which layer a step needs, it can be any.
             layer.map_or(!damaged.is_empty(), |layer| !there.contains(&layer.blob))
         };
-        restored.plan = Some(Planned::new(job, keyed, strategy, plan, is_lost)?);
+        restored.plan = Some(Planned::new(job, keyed, import, plan, is_lost));
     }
     let written = graph
         .write()

@@ -11,6 +11,7 @@ use xshell::Shell;
 
 use super::build::has_entry;
 use super::forecast::recorded_annotation;
+use super::import_rate::import_rate_annotation;
 use super::job::Job;
 use super::key::{Digests, Keyed, key};
 use super::notes::{Built, Notes, Restored};
@@ -280,6 +281,12 @@ impl Save<'_> {
             .collect();
         let mut extra = recorded_annotation(&recorded);
         extra.extend(self.recipe_annotation());
+        let entries = self.writer.entries().unwrap_or_default();
+        let served = entries
+            .iter()
+            .filter(|stored| self.restored.entries.contains(&stored.descriptor.digest));
+        let strategy = self.built.strategy;
+        extra.extend(import_rate_annotation(self.job, strategy, served)?);
         let entry = Entry {
             kind: self.kind,
             image: self.keyed.image.name.clone(),

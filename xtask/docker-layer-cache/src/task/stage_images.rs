@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::forecast::recorded_steps;
 use super::images::slug;
-use super::import_rate::learn;
+use super::import_rate::{import_cost, learn};
 use super::job::Job;
 use super::key::Keyed;
 use super::notes::Restored;
@@ -52,7 +52,8 @@ pub(super) fn load(
         .map(|(stored, _)| recorded_steps(stored))
         .collect();
     let recorded: Vec<&[RecordedStep]> = recorded.iter().map(Vec::as_slice).collect();
-    let plan = plan(job, keyed, strategy, &recorded)?;
+    let import = import_cost(job, strategy, chosen.iter().map(|(stored, _)| stored))?;
+    let plan = plan(job, keyed, strategy, import, &recorded)?;
     let is_left_out = |stage: &str| {
         let chains = plan.as_ref().map_or(&[][..], |plan| &plan.chains);
         chains
@@ -116,7 +117,7 @@ pub(super) fn load(
     if let Some(plan) = &plan {
         let is_lost =
             |step: &PredictedStep<'_>| step.entry.is_some_and(|entry| unusable.contains(&entry));
-        restored.plan = Some(Planned::new(job, keyed, strategy, plan, is_lost)?);
+        restored.plan = Some(Planned::new(job, keyed, import, plan, is_lost));
     }
     if !images.is_empty() && !job.dry_run {
         restored.bytes = stream(job, strategy, layout, &images)?;

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::super::build::Builder;
-use super::super::restore::of_store;
+use super::super::restore::{of_store, read_graph};
 use super::{Save, of_cache};
 use crate::buildkit_cache::{CacheConfig, CacheGraph};
 use crate::engine::{BuildRequest, CacheSource, CacheTarget, Failure, Output};
 use crate::error::{Error, exit_code};
-use crate::oci::{Descriptor, ImageIndex, ImageManifest};
+use crate::oci::{Descriptor, Digest, ImageIndex, ImageManifest};
 
 impl Save<'_> {
     /// BuildKit that exports: its folder adopted blob by blob.
@@ -95,16 +95,18 @@ impl Save<'_> {
         };
         let manifest: ImageManifest = serde_json::from_slice(&blob(manifest)?).map_err(broken)?;
         let config = CacheConfig::parse(&blob(&manifest.config)?).map_err(of_cache)?;
-        let stored: BTreeSet<crate::oci::Digest> = self
+        let mut graph = CacheGraph::from_config(&config, &manifest.layers).map_err(of_cache)?;
+        let stored: BTreeSet<Digest> = self
             .layers
             .by_diff_id
             .values()
             .map(|blob| blob.digest.clone())
             .collect();
+        let unwanted = &self.not_worth_storing(&graph) - &stored;
         for layer in manifest
             .layers
             .iter()
-            .filter(|layer| !stored.contains(&layer.digest))
+            .filter(|layer| !stored.contains(&layer.digest) && !unwanted.contains(&layer.digest))
         {
             let path = folder.join("blobs/sha256").join(layer.digest.encoded());
             let (_, size) = self
@@ -114,7 +116,24 @@ impl Save<'_> {
             self.saved.bytes += size;
             self.saved.layers += 1;
         }
-        CacheGraph::from_config(&config, &manifest.layers).map_err(of_cache)
+        if !unwanted.is_empty() {
+            graph.prune(|digest| !unwanted.contains(digest));
+            self.take_served_results(&mut graph);
+        }
+        Ok(graph)
+    }
+
+    /// What did not pay ran again; its results of before stay.
+    fn take_served_results(&self, graph: &mut CacheGraph) {
+        let entries = self.writer.entries().unwrap_or_default();
+        for stored in entries.iter().filter(|stored| {
+            self.restored.entries.contains(&stored.descriptor.digest) && self.is_ours(stored)
+        }) {
+            if let Ok(mut served) = read_graph(&self.writer, stored) {
+                served.prune(|digest| self.writer.has_blob(digest));
+                graph.take_results(&served);
+            }
+        }
     }
 
     /// The client writes the export into the store's folder: its disk can be what failed.
