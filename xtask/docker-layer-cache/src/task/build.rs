@@ -19,7 +19,7 @@ use crate::engine::{
     StepResult, Strategy,
 };
 use crate::error::{Error, exit_code};
-use crate::image_layout::{EntryKind, ImageLayout};
+use crate::image_layout::ImageLayout;
 use crate::oci::Digest;
 use crate::ui;
 
@@ -483,22 +483,4 @@ fn of_failure(keyed: &Keyed, failure: &Failure) -> Error {
         .with_hint("look at the engine's log, then run the build again");
     }
     error
-}
-
-/// Tells whether the store has a usable build cache for the image at all.
-pub(super) fn has_entry(
-    layout: &ImageLayout,
-    keyed: &Keyed,
-    engine_class: &str,
-    kind: EntryKind,
-) -> bool {
-    layout.entries().is_ok_and(|entries| {
-        entries.iter().any(|stored| {
-            stored.entry.kind == kind
-                && !stored.entry.extra.contains_key(super::FAILED_ANNOTATION)
-                && stored.entry.image == keyed.image.name
-                && stored.entry.engine_class == engine_class
-                && stored.entry.platform == keyed.platform
-        })
-    })
 }

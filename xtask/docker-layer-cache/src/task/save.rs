@@ -9,7 +9,6 @@ use std::time::{Instant, SystemTime};
 
 use xshell::Shell;
 
-use super::build::has_entry;
 use super::forecast::recorded_annotation;
 use super::import_rate::import_rate_annotation;
 use super::job::Job;
@@ -343,4 +342,17 @@ fn discard_damaged(writer: &Writer, restored: &Restored) -> Result<(), Error> {
 
 fn of_cache(error: crate::buildkit_cache::CacheConfigError) -> Error {
     Error::new(exit_code::STORE, error)
+}
+
+/// Tells whether the store has a usable build cache for the image at all.
+fn has_entry(layout: &ImageLayout, keyed: &Keyed, engine_class: &str, kind: EntryKind) -> bool {
+    layout.entries().is_ok_and(|entries| {
+        entries.iter().any(|stored| {
+            stored.entry.kind == kind
+                && !stored.entry.extra.contains_key(super::FAILED_ANNOTATION)
+                && stored.entry.image == keyed.image.name
+                && stored.entry.engine_class == engine_class
+                && stored.entry.platform == keyed.platform
+        })
+    })
 }
