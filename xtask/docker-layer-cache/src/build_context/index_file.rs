@@ -89,7 +89,7 @@ pub(super) fn write(written: u128, files: &[(String, Known)]) -> Vec<u8> {
         bytes.push(u8::from(known.executable));
         bytes.extend_from_slice(&known.digest);
         bytes.extend_from_slice(&n_path.to_le_bytes());
-        bytes.extend_from_slice(&path.as_bytes());
+        bytes.extend_from_slice(path.as_bytes());
     }
     let sum = Sha256::digest(&bytes);
     bytes.extend_from_slice(&sum[..]);

@@ -60,10 +60,16 @@ pub(super) fn load(
             .iter()
             .any(|chain| chain.stage == stage && !chain.verdict.is_offered())
     };
+    let is_wanted =
+        |stage: &String| !is_left_out(stage) && wanted_stages(keyed, strategy).contains(stage);
+    let mut verifier = Verifier::new(job, keyed, layout);
+    if !job.dry_run {
+        let first = layers_of_first(layout, chosen, generations, is_wanted);
+        verifier.are_good(first.iter());
+    }
     let mut restored = Restored::default();
     let mut images: Vec<StageImage> = Vec::new();
     let mut n_loaded: BTreeMap<String, usize> = BTreeMap::new();
-    let mut verifier = Verifier::new(job, keyed, layout);
     let mut unusable: BTreeSet<usize> = BTreeSet::new();
     for (at, (stored, fit)) in chosen.iter().enumerate() {
         let Some(stage) = stored.entry.stage.clone() else {
@@ -109,9 +115,6 @@ pub(super) fn load(
             }
         }
     }
-    if !job.dry_run {
-        verifier.remember();
-    }
     restored.n_verified = verifier.n_read();
     restored.damaged.extend(verifier.damaged().iter().cloned());
     if let Some(plan) = &plan {
@@ -123,6 +126,30 @@ pub(super) fn load(
         restored.bytes = stream(job, strategy, layout, &images)?;
     }
     Ok(restored)
+}
+
+/// Returns the layers of the images that are loaded where none is damaged.
+fn layers_of_first(
+    layout: &ImageLayout,
+    chosen: &[(StoredEntry, Fit)],
+    generations: usize,
+    is_wanted: impl Fn(&String) -> bool,
+) -> Vec<Descriptor> {
+    let mut n_found: BTreeMap<&String, usize> = BTreeMap::new();
+    let mut layers = Vec::new();
+    for (stored, _) in chosen {
+        let Some(stage) = stored.entry.stage.as_ref().filter(|stage| is_wanted(stage)) else {
+            continue;
+        };
+        let n_found = n_found.entry(stage).or_default();
+        if *n_found < generations
+            && let Ok(image) = StageImage::read(layout, stored)
+        {
+            *n_found += 1;
+            layers.extend(image.manifest.layers);
+        }
+    }
+    layers
 }
 
 /// Returns the tag of a stage's image: the newest is generation 0.

@@ -18,7 +18,9 @@ use crate::oci::{Descriptor, Digest};
 pub(super) struct Verifier<'a> {
     job: &'a Job<'a>,
     layout: &'a ImageLayout,
-    index: DigestIndex,
+    /// What is known from an earlier run; the first check takes it.
+    index: Option<DigestIndex>,
+    n_read: usize,
     good: BTreeSet<Digest>,
     damaged: BTreeSet<Digest>,
 }
@@ -29,13 +31,15 @@ impl<'a> Verifier<'a> {
         Verifier {
             job,
             layout,
-            index: DigestIndex::open(&file),
+            index: Some(DigestIndex::open(&file)),
+            n_read: 0,
             good: BTreeSet::new(),
             damaged: BTreeSet::new(),
         }
     }
 
-    /// Tells whether all these blobs are there, byte for byte, and warns of each that is not.
+    /// Tells whether all these blobs are there, byte for byte, and warns of each that is not. Only
+    /// what is asked for first is remembered.
     pub(super) fn are_good<'b>(&mut self, blobs: impl Iterator<Item = &'b Descriptor>) -> bool {
         let blobs: BTreeMap<&Digest, &Descriptor> = blobs
             .filter(|blob| !self.good.contains(&blob.digest))
@@ -54,14 +58,7 @@ impl<'a> Verifier<'a> {
 
     /// Returns how many blobs were read; the others are as they were when they were read last.
     pub(super) fn n_read(&self) -> usize {
-        self.index.n_read()
-    }
-
-    /// Keeps for the next time what was found. Where that cannot be written, they are read again.
-    pub(super) fn remember(&self) {
-        if let Err(error) = self.index.write() {
-            self.job.talk.warn(error);
-        }
+        self.n_read
     }
 
     fn check(&mut self, blobs: &[&Descriptor]) {
@@ -74,6 +71,7 @@ impl<'a> Verifier<'a> {
             .map(|blob| (*blob).clone())
             .collect();
         let talk = self.job.talk;
+        self.n_read += others.len();
         for (digest, state) in self.layout.verify(&others) {
             match state {
                 BlobState::Good => {
@@ -94,7 +92,8 @@ impl<'a> Verifier<'a> {
     /// Returns the blobs that have the bytes that their digests say. Nothing where one of them
     /// cannot be read.
     fn known_good(&mut self, blobs: &[&Descriptor]) -> BTreeSet<Digest> {
-        let Ok(folder) = Utf8PathBuf::from_path_buf(self.layout.root().join("blobs/sha256")) else {
+        let folder = Utf8PathBuf::from_path_buf(self.layout.root().join("blobs/sha256"));
+        let (Some(mut index), Ok(folder)) = (self.index.take(), folder) else {
             return BTreeSet::new();
         };
         let is_whole = |blob: &&Descriptor| {
@@ -115,7 +114,12 @@ impl<'a> Verifier<'a> {
                 kind: ContextFileKind::File,
             })
             .collect();
-        let found = self.index.digest_files(&folder, &files).unwrap_or_default();
+        let found = index.digest_files(&folder, &files).unwrap_or_default();
+        self.n_read += index.n_read();
+        // Where that cannot be written, they are read again.
+        if let Err(error) = index.write() {
+            self.job.talk.warn(error);
+        }
         found
             .into_iter()
             .filter(|input| input.digest.encoded() == input.path)
