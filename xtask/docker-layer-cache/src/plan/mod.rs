@@ -29,4 +29,4 @@ pub use layer_chain::{LayerChain, Verdict};
 pub use prediction::{Outcome, PredictedStep, predict};
 pub use recorded_step::{RecordedLayer, RecordedStep, layers_of_steps, steps_of_image};
 pub use restore::{RestorePlan, RestoreRequest, restore};
-pub use saving::not_worth_saving;
+pub use saving::{dear_to_save, not_worth_saving};

@@ -8,6 +8,9 @@ use super::recorded_step::{RecordedStep, steps_of_image};
 use super::restore::MARGIN_SECONDS;
 use crate::cache_key::StageDigest;
 
+/// A save that loses less than this, in seconds, is made: it may be used more than once.
+const DEAR_SECONDS: f64 = 1.0;
+
 /// Returns the names of the stages in which steps ran, and that it would not pay to bring in the
 /// next time: they stand on layers that were left out because they did not pay, and with all that
 /// ran above them they still do not. `recorded` are the steps of this build with their seconds,
@@ -50,6 +53,45 @@ pub fn not_worth_saving(
                 .all(|step| skipped.iter().any(|one| of(one, step)));
         let pays = seconds + MARGIN_SECONDS >= import.seconds(bytes);
         if own.count() > 0 && !skipped.is_empty() && (is_known || !pays) {
+            found.insert(stage.name.clone());
+        }
+    }
+    found
+}
+
+/// Returns the names of the stages in which steps ran and whose images take longer to be read out
+/// of the engine than those steps took: an engine gives an image out with all the layers below, at
+/// so many bytes of blobs a second. Layers that are not known count for nothing, so that a first
+/// save is never dear.
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+pub fn dear_to_save(
+    stages: &[StageDigest],
+    recorded: &[RecordedStep],
+    real: &[RealStep<'_>],
+    bytes_per_second: f64,
+) -> BTreeSet<String> {
+    let find = |stage: &str, ordinal: usize| {
+        recorded
+            .iter()
+            .find(|one| (one.stage.as_str(), one.ordinal) == (stage, ordinal))
+    };
+    let mut found = BTreeSet::new();
+    for (index, stage) in stages.iter().enumerate() {
+        let ran: Vec<&RealStep<'_>> = real
+            .iter()
+            .filter(|step| step.stage == stage.name && !step.hit)
+            .collect();
+        let seconds: f64 = ran
+            .iter()
+            .filter_map(|step| find(step.stage, step.ordinal))
+            .map(|step| step.seconds)
+            .sum();
+        let bytes: u64 = steps_of_image(stages, index)
+            .into_iter()
+            .filter_map(|(stage, step)| find(&stage.name, step.ordinal)?.layer.as_ref())
+            .map(|layer| layer.bytes)
+            .sum();
+        if !ran.is_empty() && bytes as f64 / bytes_per_second > seconds + DEAR_SECONDS {
             found.insert(stage.name.clone());
         }
     }

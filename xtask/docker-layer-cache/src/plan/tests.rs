@@ -415,6 +415,36 @@ fn what_stands_on_a_step_that_did_not_pay_is_saved_where_it_pays_with_it() {
 }
 
 #[test]
+fn a_save_that_takes_longer_than_what_ran_is_dear() {
+    let build = build(&[
+        ("deps", None, &["hit 60s 280M"]),
+        ("cheap", Some(0), &["hit 1s 1M", "hit 2s 1M"]),
+        ("costly", Some(0), &["hit 3s 1M"]),
+        ("small", None, &["hit 0.1s 1M"]),
+    ]);
+    let step = |stage, ordinal, hit| RealStep {
+        stage,
+        ordinal,
+        hit,
+    };
+    let dear = |real: &[RealStep<'_>]| -> Vec<String> {
+        let found = dear_to_save(&build.stages, &build.recorded, real, 100e6);
+        found.into_iter().collect()
+    };
+    // What ran below it, and what hits in it, spares nothing of its own.
+    let late = [
+        step("deps", 1, true),
+        step("cheap", 1, false),
+        step("cheap", 2, true),
+        step("costly", 1, false),
+        step("small", 1, false),
+    ];
+    assert_eq!(dear(&late), ["cheap"]);
+    assert!(dear(&[step("deps", 1, false)]).is_empty());
+    assert!(dear(&[step("cheap", 1, true)]).is_empty());
+}
+
+#[test]
 fn disagreements_are_told_in_words() {
     let build = build(&[(
         "a",

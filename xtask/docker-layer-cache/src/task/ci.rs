@@ -41,7 +41,9 @@ struct Phase {
 
 /// Runs the command.
 pub(crate) fn run(sh: &Shell, args: &CiArgs) -> Result<(), Error> {
-    let job = Job::open(sh, &args.task)?.with_offer(&args.offer, false);
+    let job = Job::open(sh, &args.task)?
+        .with_offer(&args.offer, false)
+        .that_saves_what_pays();
     let args = &args.task;
     let mut table = Table::new(&["image", "step", "result", ">bytes", ">seconds"]);
     let mut failed = None;

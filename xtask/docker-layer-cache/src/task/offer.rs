@@ -21,6 +21,10 @@ use crate::ui::{Table, bytes};
 /// longer than what is learned is worth.
 const MAX_IMAGES: usize = 100;
 
+/// How fast `docker save` gives images out, in bytes of the blobs that become of them a second:
+/// twice as many of the archive.
+const SAVE_BYTES_PER_SECOND: f64 = 60e6;
+
 /// A plan, as it is noted and reported.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Planned {
@@ -98,6 +102,16 @@ pub(super) fn compare(job: &Job<'_>, keyed: &Keyed, restored: &Restored, built: 
         &planned.left_out,
         &real,
     );
+    if job.saves_what_pays && reads_images(built.strategy) {
+        let dear = plan::dear_to_save(stages, &built.recorded, &real, SAVE_BYTES_PER_SECOND);
+        for stage in &dear {
+            job.talk.say(format_args!(
+                "{}: stage `{stage}` is not saved: reading its image out of the engine takes longer than its steps did (docker-save, or --all, saves it)",
+                keyed.image.name
+            ));
+        }
+        built.not_worth_saving.extend(dear);
+    }
     // What neither is in the store nor gets there is no knowledge for the next forecast.
     let is_stored = |step: &RecordedStep| {
         let is_it =
@@ -107,6 +121,11 @@ pub(super) fn compare(job: &Job<'_>, keyed: &Keyed, restored: &Restored, built: 
             || before.iter().any(|known| known.digest == step.digest)
     };
     built.recorded.retain(is_stored);
+}
+
+/// Tells whether saving reads whole images, rather than an export that leaves out what is stored.
+fn reads_images(strategy: Strategy) -> bool {
+    strategy != Strategy::ExportedBuildCache
 }
 
 impl Planned {

@@ -156,10 +156,12 @@ fn try_save(
         let known = ImageLayout::open_read_only(&job.workspace.store)
             .is_ok_and(|layout| has_entry(&layout, keyed, &class, kind));
         if known && is_usable {
+            // A later build that finds all of it in the engine need not make up for it.
+            let _ = std::fs::remove_file(job.workspace.work_file(&keyed.image, "unsaved"));
             return skipped(if built.stages_that_ran().is_empty() {
                 "no step ran"
             } else {
-                "bringing in what ran would take longer than running it again"
+                "it would take longer than running again what ran"
             });
         }
     }
