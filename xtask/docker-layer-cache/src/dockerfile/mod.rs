@@ -45,6 +45,7 @@ mod evaluation;
 mod global_args;
 mod stage_graph;
 mod stage_resolution;
+mod value_checks;
 mod step;
 mod evaluate;
 mod named_stages;

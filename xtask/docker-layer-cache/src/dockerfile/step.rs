@@ -6,6 +6,7 @@ use super::global_args::GlobalArgs;
 use super::mount::MountFlag;
 use super::suggestion::quote;
 use super::typed_line::{Arguments, CopyArguments, TypedLine};
+use super::value_checks::{check_checksum, check_mode, check_port};
 use super::{DockerfileError, EvaluateOptions, Heredoc};
 
 /// What an instruction starts from.
@@ -143,12 +144,7 @@ impl Stepper<'_> {
             Arguments::Expose(ports) => {
                 for port in ports {
                     for word in self.lexer.expand(port, &state.environment)?.words {
-                        let number = word.split('/').next().unwrap_or_default();
-                        if !number.is_empty() && number.bytes().all(|b| b.is_ascii_alphabetic()) {
-                            return Err(DockerfileError::new(format!(
-                                "invalid containerPort: {number}"
-                            )));
-                        }
+                        check_port(&word)?;
                         parts.push(word);
                     }
                 }
@@ -211,10 +207,16 @@ impl Stepper<'_> {
             let expanded = self.lexer.expand(word, &state.environment)?;
             Ok::<_, DockerfileError>(expanded.text)
         };
+        let mut mode = String::new();
         for (name, value) in &copy.attributes {
-            parts.push(format!("--{name}={}", expand(value)?));
+            let value = expand(value)?;
+            parts.push(format!("--{name}={value}"));
+            if *name == "chmod" {
+                mode = value;
+            }
         }
         let checksum = copy.checksum.as_ref().map(expand).transpose()?;
+        let checksum = checksum.filter(|checksum| !checksum.is_empty());
         let exclude: Vec<String> = copy.exclude.iter().map(expand).collect::<Result<_, _>>()?;
         let paths: Vec<String> = copy.sources.iter().map(expand).collect::<Result<_, _>>()?;
         let destination = expand(&copy.destination)?;
@@ -250,12 +252,21 @@ impl Stepper<'_> {
                 }));
             }
         }
+        if checksum.is_some() && is_add && paths.len() != 1 {
+            return Err(DockerfileError::new(
+                "checksum can't be specified for multiple sources",
+            ));
+        }
         if checksum.is_some() && is_add && remote == 0 {
             return Err(DockerfileError::new(
                 "checksum requires HTTP(S) or Git sources",
             ));
         }
+        check_mode(&mode)?;
         if let Some(checksum) = &checksum {
+            if is_add && paths.first().and_then(|path| remote_kind(path)) == Some(false) {
+                check_checksum(checksum)?;
+            }
             parts.push(format!("--checksum={checksum}"));
         }
         let switches = [("--parents", copy.parents), ("--link", copy.link)];
