@@ -14,6 +14,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         cheap_step,
     ),
     ("expensive_step_with_a_big_layer_is_offered", expensive_step),
+    (
+        "cheap_step_above_a_big_layer_is_saved_only_when_told",
+        cheap_late_step,
+    ),
     ("dry_run_of_restore_changes_nothing", dry_run),
     ("second_restore_reads_no_blob_again", second_restore),
 ];
@@ -90,6 +94,26 @@ fn expensive_step(bench: &Bench<'_>) -> Outcome {
         return Err(run.failure(&format!("not one hit of 3\n{}", report.table())));
     }
     run.says(&["offered", "20.0 MB"]).map(|_| ())
+}
+
+fn cheap_late_step(bench: &Bench<'_>) -> Outcome {
+    let step = "RUN sleep 5 && head -c 110000000 /dev/urandom > /big.bin";
+    let project = project(bench, step)?;
+    let before = project.blobs()?;
+    let run = project.xtask(bench, &["docker-ci", "--json"])?.success()?;
+    let report = run.report("app")?;
+    if report.hits() != (1, 3) || !report.disagreements.is_empty() {
+        return Err(run.failure(&format!("not one hit of 3\n{}", report.table())));
+    }
+    if run.stderr.contains("exported-build-cache") || project.blobs()? != before {
+        // An export leaves out what is stored: it is never dear.
+        return Ok(());
+    }
+    run.says(&["is not saved", "docker-save"])?;
+    project.xtask(bench, &["docker-save"])?.success()?;
+    assert_ne!(project.blobs()?, before, "the blobs of the store");
+    bench.wipe()?;
+    project.restore_and_build(bench)?.check_hits(3, 3)
 }
 
 fn dry_run(bench: &Bench<'_>) -> Outcome {

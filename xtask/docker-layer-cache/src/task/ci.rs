@@ -8,7 +8,7 @@ use xshell::Shell;
 use super::images::Image;
 use super::job::Job;
 use super::key::{Digests, key};
-use super::offer::Planned;
+use super::offer::{self, Planned};
 use super::{build, restore, save};
 use crate::cache_key::Keys;
 use crate::cli::CiArgs;
@@ -41,9 +41,7 @@ struct Phase {
 
 /// Runs the command.
 pub(crate) fn run(sh: &Shell, args: &CiArgs) -> Result<(), Error> {
-    let job = Job::open(sh, &args.task)?
-        .with_offer(&args.offer, false)
-        .that_saves_what_pays();
+    let job = Job::open(sh, &args.task)?.with_offer(&args.offer, false);
     let args = &args.task;
     let mut table = Table::new(&["image", "step", "result", ">bytes", ">seconds"]);
     let mut failed = None;
@@ -126,7 +124,8 @@ fn one(job: &Job<'_>, image: Image) -> Result<Report, Error> {
         ),
     );
     drop(hold);
-    let saved = save::save(job, &keyed, &restored, &built)?;
+    let built_to_save = offer::that_pays(job, &keyed, &restored, &built);
+    let saved = save::save(job, &keyed, &restored, &built_to_save)?;
     phase(
         "save",
         saved.bytes,

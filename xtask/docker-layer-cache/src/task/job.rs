@@ -21,8 +21,6 @@ pub(super) struct Job<'a> {
     pub(super) offer: OfferArgs,
     /// Nothing is laid out, loaded or noted.
     pub(super) dry_run: bool,
-    /// Stages whose saving takes longer than what ran in them are not saved.
-    pub(super) saves_what_pays: bool,
     engine: OnceCell<Engine>,
 }
 
@@ -43,17 +41,8 @@ impl<'a> Job<'a> {
             args,
             offer: OfferArgs::default(),
             dry_run: false,
-            saves_what_pays: false,
             engine: OnceCell::new(),
         })
-    }
-
-    /// Returns the job as one that saves only what pays: what is said by itself is done.
-    pub(super) fn that_saves_what_pays(self) -> Self {
-        Job {
-            saves_what_pays: !self.offer.all,
-            ..self
-        }
     }
 
     /// Returns the job with the flags that rule what is offered.

@@ -86,8 +86,9 @@ pub(super) fn compare(job: &Job<'_>, keyed: &Keyed, restored: &Restored, built: 
     let Some(planned) = &restored.plan else {
         return;
     };
+    let steps = built.steps.clone();
     let real: Vec<_> = forecast
-        .real(&built.steps)
+        .real(&steps)
         .into_iter()
         .map(|(real, _)| real)
         .collect();
@@ -102,25 +103,45 @@ pub(super) fn compare(job: &Job<'_>, keyed: &Keyed, restored: &Restored, built: 
         &planned.left_out,
         &real,
     );
-    if job.saves_what_pays && reads_images(built.strategy) {
-        let dear = plan::dear_to_save(stages, &built.recorded, &real, SAVE_BYTES_PER_SECOND);
-        for stage in &dear {
-            job.talk.say(format_args!(
-                "{}: stage `{stage}` is not saved: reading its image out of the engine takes longer than its steps did (docker-save, or --all, saves it)",
-                keyed.image.name
-            ));
-        }
-        built.not_worth_saving.extend(dear);
+    forget_what_is_not_stored(built, &real, &before);
+}
+
+/// Returns what was built, without the stages whose images take longer to be read out of the
+/// engine than their steps took.
+pub(super) fn that_pays(job: &Job<'_>, keyed: &Keyed, restored: &Restored, built: &Built) -> Built {
+    let mut saved = built.clone();
+    let forecast = keyed.forecast(job);
+    let Some(forecast) = forecast.filter(|_| !job.offer.all && reads_images(built.strategy)) else {
+        return saved;
+    };
+    let real = forecast.real(&built.steps);
+    let real: Vec<_> = real.into_iter().map(|(real, _)| real).collect();
+    let stages = forecast.stages();
+    let dear = plan::dear_to_save(stages, &built.recorded, &real, SAVE_BYTES_PER_SECOND);
+    for stage in &dear {
+        job.talk.say(format_args!(
+            "{}: stage `{stage}` is not saved: reading its image out of the engine takes longer than its steps did (docker-save, or --all, saves it)",
+            keyed.image.name
+        ));
     }
-    // What neither is in the store nor gets there is no knowledge for the next forecast.
-    let is_stored = |step: &RecordedStep| {
+    if !dear.is_empty() {
+        saved.not_worth_saving.extend(dear);
+        let before = recorded_by(job, &restored.entries);
+        forget_what_is_not_stored(&mut saved, &real, &before);
+    }
+    saved
+}
+
+/// What neither is in the store nor gets there is no knowledge for the next forecast.
+fn forget_what_is_not_stored(built: &mut Built, real: &[RealStep<'_>], before: &[RecordedStep]) {
+    let not_worth_saving = &built.not_worth_saving;
+    built.recorded.retain(|step| {
         let is_it =
             |real: &&RealStep<'_>| (real.stage, real.ordinal) == (&step.stage, step.ordinal);
-        !built.not_worth_saving.contains(&step.stage)
+        !not_worth_saving.contains(&step.stage)
             || real.iter().find(is_it).is_none_or(|real| real.hit)
             || before.iter().any(|known| known.digest == step.digest)
-    };
-    built.recorded.retain(is_stored);
+    });
 }
 
 /// Tells whether saving reads whole images, rather than an export that leaves out what is stored.
