@@ -159,7 +159,9 @@ impl fmt::Display for Dockerfile {
 
 impl fmt::Display for LogicalLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.original.trim())?;
+        // A form feed between a backslash and the line's end keeps it from being a continuation.
+        let line = self.original.trim_start();
+        writeln!(f, "{}", line.trim_end_matches([' ', '\t', '\r', '\n']))?;
         for heredoc in &self.heredocs {
             f.write_str(&heredoc.content)?;
             writeln!(f, "{}", heredoc.name)?;

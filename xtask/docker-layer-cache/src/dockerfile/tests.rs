@@ -102,6 +102,15 @@ fn conformance_texts_print_and_name_well() {
     }
 }
 
+/// What fuzzing found.
+#[test]
+fn a_form_feed_keeps_a_backslash_from_continuing_the_line() {
+    let text = b"FROM a\nADD b c\\\x0c\nFROM a\n";
+    check_invariants(text);
+    let stages = Dockerfile::parse(text).expect("it is valid").to_string();
+    assert_eq!(stages.matches("FROM a\n").count(), 2);
+}
+
 /// A small generator: mutations need no quality, but must be the same in every run.
 struct Random(u64);
 
@@ -117,7 +126,7 @@ impl Random {
 /// Mutates and splices the conformance texts: nothing panics, printing is stable, names are unique.
 #[test]
 fn survives_mutations() {
-    const PIECES: [&[u8]; 24] = [
+    const PIECES: [&[u8]; 25] = [
         b"\\\n",
         b"${",
         b"}",
@@ -141,6 +150,7 @@ fn survives_mutations() {
         b"\xc3\xa0",
         b"/",
         b"\x85",
+        b"\\\x0c\n",
         b"[\"",
     ];
     let texts: Vec<Vec<u8>> = rows()
