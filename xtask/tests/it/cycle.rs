@@ -8,6 +8,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "unchanged_rebuild_after_a_wipe_hits_every_step",
         unchanged_rebuild,
     ),
+    ("stages_without_names_count_once", stages_without_names),
     (
         "late_source_change_hits_every_earlier_step_20_times",
         late_source_change,
@@ -54,6 +55,24 @@ fn unchanged_rebuild(bench: &Bench<'_>) -> Outcome {
     assert_eq!(warm.report.result, "hit");
     assert_eq!(warm.report.full_key, cold.report.full_key);
     project.check_truth(&warm, &base, &base)
+}
+
+/// The image and its stages are built in one run the first time: each step is told once, and no
+/// tag of ours stays.
+fn stages_without_names(bench: &Bench<'_>) -> Outcome {
+    let base = bench.base("base")?.reference;
+    let project = Project::with_dockerfile(&format!(
+        "FROM {base}\nCOPY a.txt /a.txt\nRUN cat /a.txt > /b.txt\nFROM {base}\nCOPY b.txt /c.txt\nRUN mkdir /out && cat /c.txt > /out/c.txt\nCOPY --from=0 /b.txt /out/b.txt\n"
+    ))?;
+    project.write("a.txt", "a 1\n")?;
+    project.write("b.txt", "b 1\n")?;
+    project.ci(bench)?.check_hits(0, 5)?;
+    let tags = bench
+        .engine
+        .run(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"])?;
+    assert!(!tags.contains("__save-"), "{tags}");
+    bench.wipe()?;
+    project.ci(bench)?.check_hits(5, 5)
 }
 
 fn late_source_change(bench: &Bench<'_>) -> Outcome {

@@ -159,9 +159,13 @@ impl fmt::Display for Dockerfile {
 
 impl fmt::Display for LogicalLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A form feed between a backslash and the line's end keeps it from being a continuation.
-        let line = self.original.trim_start();
-        writeln!(f, "{}", line.trim_end_matches([' ', '\t', '\r', '\n']))?;
+        // A form feed, say, between a backslash and the line's end keeps it from being a
+        // continuation.
+        let line = match self.original.trim() {
+            line if line.ends_with(['\\', '`']) => self.original.trim_start(),
+            line => line,
+        };
+        writeln!(f, "{line}")?;
         for heredoc in &self.heredocs {
             f.write_str(&heredoc.content)?;
             writeln!(f, "{}", heredoc.name)?;

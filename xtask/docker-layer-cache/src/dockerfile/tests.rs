@@ -104,11 +104,13 @@ fn conformance_texts_print_and_name_well() {
 
 /// What fuzzing found.
 #[test]
-fn a_form_feed_keeps_a_backslash_from_continuing_the_line() {
-    let text = b"FROM a\nADD b c\\\x0c\nFROM a\n";
-    check_invariants(text);
-    let stages = Dockerfile::parse(text).expect("it is valid").to_string();
-    assert_eq!(stages.matches("FROM a\n").count(), 2);
+fn what_keeps_a_backslash_from_continuing_the_line_is_printed() {
+    for between in ["\x0c", "\t\r\t", "\u{2028} "] {
+        let text = format!("FROM a\nADD b c\\{between}\nFROM a\n");
+        check_invariants(text.as_bytes());
+        let printed = Dockerfile::parse(text.as_bytes()).expect("it is valid");
+        assert_eq!(printed.to_string().matches("FROM a\n").count(), 2);
+    }
 }
 
 /// A small generator: mutations need no quality, but must be the same in every run.

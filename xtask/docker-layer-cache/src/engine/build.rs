@@ -12,11 +12,11 @@ use super::bake::{bake_argv, bake_json, without_target};
 use super::client::not_started;
 use super::{
     BuildRequest, Builder, BuildkitProgress, ClassicProgress, Docker, EngineError, EngineErrorKind,
-    Step,
+    Step, StepResult,
 };
 
 /// What came of a build.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct BuildOutcome {
     /// The steps that hit, ran or failed, by stage and place.
     pub steps: Vec<Step>,
@@ -185,6 +185,28 @@ impl Docker {
 }
 
 impl BuildOutcome {
+    /// Takes steps that several builds in one have in common for one step, which ran once and hit
+    /// in the others; stages in the order of `stages`.
+    pub fn merge_repeats(&mut self, stages: &[String]) {
+        let weight = |step: &Step| match step.result {
+            StepResult::Failed => 0,
+            StepResult::Run => 1,
+            StepResult::Hit => 2,
+        };
+        self.steps.sort_by_cached_key(|step| {
+            let stage = stages.iter().position(|name| *name == step.stage);
+            let number = step.step.split('/').next().and_then(|n| n.parse().ok());
+            (
+                stage.unwrap_or(stages.len()),
+                step.stage.clone(),
+                number.unwrap_or(0_u32),
+                weight(step),
+            )
+        });
+        self.steps
+            .dedup_by(|later, first| (&later.stage, &later.step) == (&first.stage, &first.step));
+    }
+
     /// Adds the outcome of the build that came next.
     pub fn extend(&mut self, next: BuildOutcome) {
         // A later stage's build passes the earlier stages again, as hits of the engine's own.
@@ -252,6 +274,12 @@ impl Failure {
             .any(|symptom| text.contains(symptom))
     }
 
+    /// Tells whether the Dockerfile itself, or a step of it, is at fault.
+    pub fn is_of_the_dockerfile(&self) -> bool {
+        let is_parsing = |error: &String| error.contains("dockerfile parse error");
+        self.is_of_a_step() || self.errors.iter().any(is_parsing)
+    }
+
     fn is_of_a_step(&self) -> bool {
         self.errors.iter().any(|error| {
             error.contains("did not complete successfully")
@@ -278,6 +306,37 @@ fn send_lines(stream: impl Read, sender: &mpsc::Sender<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_of_several_builds_in_one_ran_once() {
+        let step = |stage: &str, step: &str, result| Step {
+            stage: stage.to_owned(),
+            step: step.to_owned(),
+            instruction: String::new(),
+            result,
+            seconds: 1.0,
+        };
+        let (hit, run) = (StepResult::Hit, StepResult::Run);
+        let mut outcome = BuildOutcome {
+            steps: vec![
+                step("other", "2/2", hit),
+                step("app", "10/10", run),
+                step("another", "2/2", run),
+                step("app", "2/10", hit),
+                step("app", "2/10", run),
+                step("other", "2/2", run),
+            ],
+            ..BuildOutcome::default()
+        };
+        outcome.merge_repeats(&["app".to_owned()]);
+        let expected = [
+            step("app", "2/10", run),
+            step("app", "10/10", run),
+            step("another", "2/2", run),
+            step("other", "2/2", run),
+        ];
+        assert_eq!(outcome.steps, expected);
+    }
 
     #[test]
     fn a_failed_step_is_never_the_caches_fault() {

@@ -156,16 +156,7 @@ impl BuildkitProgress {
             };
             steps.push(((order, number), step));
         }
-        // Several builds in one print what they share several times: it ran once, and hit then.
-        let weight = |step: &Step| match step.result {
-            StepResult::Failed => 0,
-            StepResult::Run => 1,
-            StepResult::Hit => 2,
-        };
-        steps.sort_by_key(|(order, step)| (*order, weight(step)));
-        steps.dedup_by(|(_, later), (_, first)| {
-            (&later.stage, &later.step) == (&first.stage, &first.step)
-        });
+        steps.sort_by_key(|(order, _)| *order);
         steps.into_iter().map(|(_, step)| step).collect()
     }
 }

@@ -89,7 +89,7 @@ impl Cost {
             .filter(|layer| !request.engine_layers.contains(&layer.chain_id))
             .map(|layer| layer.bytes)
             .sum();
-        let seconds = |&at: &usize| Some(steps[at].recorded?.seconds);
+        let seconds = |&at: &usize| Some(steps[at].recorded?.spared_seconds());
         Cost {
             bytes,
             spared_seconds: places.iter().filter_map(seconds).sum(),

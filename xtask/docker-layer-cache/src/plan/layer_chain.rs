@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::recorded_step::UNKNOWN_SECONDS;
+
 /// Steps of one stage in a row that hit, and their layers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerChain {
@@ -55,6 +57,12 @@ impl fmt::Display for LayerChain {
         match self.verdict {
             Verdict::NotRead => f.write_str("nothing that runs needs their files"),
             Verdict::Present => f.write_str("the engine holds their layers"),
+            _ if self.spared_seconds >= UNKNOWN_SECONDS => write!(
+                f,
+                "importing {} takes about {:.1} s, how long its steps take is not known",
+                Bytes(self.bytes),
+                self.import_seconds,
+            ),
             Verdict::Pays | Verdict::Forced | Verdict::DoesNotPay => write!(
                 f,
                 "importing {} takes about {:.1} s, the steps that it spares took {:.1} s",

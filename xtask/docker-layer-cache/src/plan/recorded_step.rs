@@ -16,8 +16,8 @@ pub struct RecordedStep {
     pub digest: Digest,
     /// See [`StepDigest::outline`].
     pub outline: Digest,
-    /// How long the step took when it last ran, in seconds.
-    pub seconds: f64,
+    /// How long the step took when it last ran, in seconds; nothing where nobody saw it run.
+    pub seconds: Option<f64>,
     /// The layer that it made; nothing where it made none or the layer is not known.
     pub layer: Option<RecordedLayer>,
 }
@@ -44,12 +44,20 @@ impl RecordedLayer {
     }
 }
 
+/// What a step is taken to spare whose time is not known, in seconds: more than any import costs.
+pub(super) const UNKNOWN_SECONDS: f64 = 1e6;
+
 impl RecordedStep {
+    /// Returns what the step spares by not being run.
+    pub(super) fn spared_seconds(&self) -> f64 {
+        self.seconds.unwrap_or(UNKNOWN_SECONDS)
+    }
+
     /// Records a step of `stage`.
     pub fn new(
         stage: &str,
         step: &StepDigest,
-        seconds: f64,
+        seconds: Option<f64>,
         layer: Option<RecordedLayer>,
     ) -> RecordedStep {
         RecordedStep {

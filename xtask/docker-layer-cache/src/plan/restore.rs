@@ -309,7 +309,7 @@ impl<'r, 'a> Planner<'r, 'a> {
         for &place in places.iter().filter(|place| !self.present.contains(place)) {
             seconds += self.steps[place]
                 .recorded
-                .map_or(0.0, |recorded| recorded.seconds);
+                .map_or(0.0, RecordedStep::spared_seconds);
             sources.extend(&self.sources[place]);
         }
         for source in sources {

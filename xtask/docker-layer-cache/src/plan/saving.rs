@@ -44,15 +44,11 @@ pub fn not_worth_saving(
         let seconds: f64 = recorded
             .iter()
             .filter(|one| steps.iter().any(|step| of(one, step)))
-            .map(|one| one.seconds)
+            .map(RecordedStep::spared_seconds)
             .sum();
-        let own = steps.iter().filter(|(name, _)| *name == stage.name);
-        let is_known = own.clone().count() > 0
-            && own
-                .clone()
-                .all(|step| skipped.iter().any(|one| of(one, step)));
+        let has_own = steps.iter().any(|(name, _)| *name == stage.name);
         let pays = seconds + MARGIN_SECONDS >= import.seconds(bytes);
-        if own.count() > 0 && !skipped.is_empty() && (is_known || !pays) {
+        if has_own && !skipped.is_empty() && !pays {
             found.insert(stage.name.clone());
         }
     }
@@ -84,7 +80,7 @@ pub fn dear_to_save(
         let seconds: f64 = ran
             .iter()
             .filter_map(|step| find(step.stage, step.ordinal))
-            .map(|step| step.seconds)
+            .map(RecordedStep::spared_seconds)
             .sum();
         let bytes: u64 = steps_of_image(stages, index)
             .into_iter()

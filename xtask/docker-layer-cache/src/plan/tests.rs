@@ -66,7 +66,7 @@ fn build(stages: &[StageText<'_>]) -> Build {
                 let seconds = number('s').unwrap_or_default();
                 build
                     .recorded
-                    .push(RecordedStep::new(name, &step, seconds, layer));
+                    .push(RecordedStep::new(name, &step, Some(seconds), layer));
             }
             stage.steps.push(step);
         }
@@ -396,10 +396,10 @@ fn what_stands_on_a_step_that_did_not_pay_is_saved_where_it_pays_with_it() {
             let seconds = steps[step.ordinal - 1]
                 .trim_start_matches("run ")
                 .trim_end_matches('s');
-            let seconds = seconds.parse().expect("a number");
+            let seconds: f64 = seconds.parse().expect("a number");
             build
                 .recorded
-                .push(RecordedStep::new("a", step, seconds, None));
+                .push(RecordedStep::new("a", step, Some(seconds), None));
         }
         let real: Vec<RealStep<'_>> = (1..)
             .zip(hits)
@@ -412,6 +412,48 @@ fn what_stands_on_a_step_that_did_not_pay_is_saved_where_it_pays_with_it() {
         let found = not_worth_saving(&build.stages, import, &build.recorded, &left_out, &real);
         assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{steps:?}");
     }
+}
+
+#[test]
+fn steps_whose_time_is_not_known_are_offered_and_saved() {
+    let mut build = build(&[("a", None, &["hit 1s 280M"])]);
+    let import = ImportCost {
+        bytes_per_second: 40e6,
+        overhead_seconds: 0.0,
+    };
+    let real = [RealStep {
+        stage: "a",
+        ordinal: 1,
+        hit: false,
+    }];
+    let verdict = |build: &Build| {
+        let entries = [build.recorded.as_slice()];
+        let planned = restore(&RestoreRequest {
+            stages: &build.stages,
+            target: 0,
+            entries: &entries,
+            engine_layers: &BTreeSet::new(),
+            import,
+            all: false,
+            lazy: true,
+        });
+        let told = planned.chains[0].to_string();
+        (planned.chains[0].verdict, told)
+    };
+    assert_eq!(verdict(&build).0, Verdict::DoesNotPay);
+    let left_out = build.recorded.clone();
+    build.recorded[0].seconds = None;
+    let (offered, told) = verdict(&build);
+    assert_eq!(offered, Verdict::Pays);
+    assert!(
+        told.ends_with("how long its steps take is not known"),
+        "{told}"
+    );
+    assert!(dear_to_save(&build.stages, &build.recorded, &real, 1e6).is_empty());
+    // The step was recorded as a cheap one, and this time it was not.
+    build.recorded[0].seconds = Some(60.0);
+    let found = not_worth_saving(&build.stages, import, &build.recorded, &left_out, &real);
+    assert!(found.is_empty());
 }
 
 #[test]

@@ -9,8 +9,10 @@ use super::import_rate::learn_from_build;
 use super::job::Job;
 use super::key::{Digests, Keyed, key};
 use super::notes::{Built, Notes, Restored, write_file};
-use super::offer::{Planned, compare};
-use super::stage_images::{pin_bases, saving_tag, stage_tag, unique, untag, wanted_stages};
+use super::offer::compare;
+use super::stage_images::{
+    drop_saving_tags, note_saving_tags, pin_bases, saving_tag, stage_tag, unique, wanted_stages,
+};
 use super::stages::NamedDockerfile;
 use super::steps::{print_steps, steps_of, with_unprinted};
 use crate::cli::TaskArgs;
@@ -21,6 +23,7 @@ use crate::engine::{
 use crate::error::{Error, exit_code};
 use crate::image_layout::ImageLayout;
 use crate::oci::Digest;
+use crate::plan::RecordedStep;
 use crate::ui;
 
 /// Runs the command.
@@ -57,30 +60,52 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
     }
     let unsaved = job.workspace.work_file(image, "unsaved");
     let unsaved_before = unsaved.exists();
+    // What an earlier build saw that was not saved: seconds, above all.
+    let seen: Vec<RecordedStep> = std::fs::read(&unsaved)
+        .ok()
+        .and_then(|json| serde_json::from_slice(&json).ok())
+        .unwrap_or_default();
     let builder = Builder::new(job, keyed, strategy)?;
     if !matches!(job.engine()?.builder, crate::engine::Builder::Buildx { .. }) {
         pin_bases(job, keyed)?;
     }
     let path = job.workspace.work_file(&keyed.image, "job.json");
     let mut notes = Notes::read(&path).unwrap_or_else(|| Notes::new(&keyed.recipe));
-    if let Some(unsaved) = notes.built.take() {
-        untag(job, &unsaved.saving_tags());
-    }
+    drop_saving_tags(job, image);
     let sources = builder.sources(restored);
     let mut without_cache = sources.is_empty();
     // A job that found nothing in the store will store everything: the images for that are made
     // beside the build, while other steps run.
     let finds_nothing = without_cache && !restored.is_all_left_out();
-    let for_saving = if finds_nothing && restored.strategy.is_some() && !job.args.read_only {
+    let mut for_saving = if finds_nothing && restored.strategy.is_some() && !job.args.read_only {
         builder.saving_tags()?
     } else {
         Vec::new()
     };
+    if !unsaved_before {
+        // Until it is saved, also where this ends before the build does: a later build finds it in
+        // the engine, and nothing would run.
+        write_file(&unsaved, b"")?;
+    }
     let mut outcome = if for_saving.is_empty() {
         builder.run(&sources)?
     } else {
+        note_saving_tags(job, image, &for_saving)?;
         builder.run_with_stages(&for_saving)?
     };
+    if !for_saving.is_empty()
+        && let Some(failure) = &outcome.failure
+    {
+        drop_saving_tags(job, image);
+        for_saving.clear();
+        if !failure.is_of_the_dockerfile() && !failure.is_engine_gone() {
+            job.talk.warn(format_args!(
+                "{}: building the image together with its stages failed; building the image alone",
+                image.name
+            ));
+            outcome = builder.run(&[])?;
+        }
+    }
     if let Some(failure) = outcome.failure.take_if(|failure| {
         !without_cache && strategy != Strategy::StageImages && failure.is_cache_import()
     }) {
@@ -93,18 +118,11 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         // A registry that hiccups looks alike: only a blob of ours, named by the engine, condemns.
         if outcome.failure.is_none() && view_blobs(restored).iter().any(|blob| failure.names(blob))
         {
-            annotate(job, restored, super::FAILED_ANNOTATION);
+            annotate(job, restored, super::FAILED_ANNOTATION, "true");
         }
     }
     let made_for_saving = builder.made_for_saving(for_saving);
     if let Some(failure) = &outcome.failure {
-        untag(
-            job,
-            &made_for_saving
-                .into_iter()
-                .map(|(_, tag)| tag)
-                .collect::<Vec<_>>(),
-        );
         return Err(of_failure(keyed, failure));
     }
     if strategy != Strategy::StageImages {
@@ -130,8 +148,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         unsaved_before,
         steps: outcome.steps,
     };
-    compare(job, keyed, restored, &mut built);
-    let sure_hits = restored.plan.as_ref().map_or(0, Planned::n_sure_hits);
+    let sure_hits = compare(job, keyed, restored, &mut built, &seen);
     if strategy == Strategy::WrittenBuildCache
         && !without_cache
         && sure_hits > 0
@@ -142,11 +159,13 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
             "{}: no step hit, where {} should have: this BuildKit does not take our build cache; stage images are used from now on",
             image.name, sure_hits
         ));
-        annotate(job, restored, super::NOT_TAKEN_ANNOTATION);
+        annotate(job, restored, super::NOT_TAKEN_ANNOTATION, "true");
     }
     if !built.stages_to_save().is_empty() {
-        // Until it is saved: a later build finds it in the engine, and nothing would run.
-        write_file(&unsaved, b"")?;
+        let recorded = serde_json::to_vec(&built.recorded).expect("steps are JSON");
+        write_file(&unsaved, &recorded)?;
+    } else if !unsaved_before {
+        let _ = std::fs::remove_file(&unsaved);
     }
     notes.built = Some(built.clone());
     notes.write(&path)?;
@@ -310,6 +329,7 @@ impl<'a> Builder<'a> {
         let docker = &self.job.docker;
         let mut outcome = docker.build_all(&requests, &self.stages, &mut print)?;
         self.named.rename_steps(&mut outcome.steps, &self.stages);
+        outcome.merge_repeats(&self.stages);
         Ok(outcome)
     }
 
@@ -380,17 +400,6 @@ impl<'a> Builder<'a> {
 }
 
 impl Built {
-    /// Returns the tags that the build made for the next save.
-    pub(super) fn saving_tags(&self) -> Vec<String> {
-        match self.strategy {
-            Strategy::WrittenBuildCache => {
-                let tags = self.stage_images.iter();
-                tags.map(|(_, tag)| tag.clone()).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
-
     /// Returns how many steps hit.
     pub(super) fn n_hits(&self) -> usize {
         self.steps
@@ -452,12 +461,12 @@ fn is_whole(view: &Utf8PathBuf) -> bool {
 }
 
 /// Marks the entries that were offered.
-fn annotate(job: &Job<'_>, restored: &Restored, annotation: &str) {
+pub(super) fn annotate(job: &Job<'_>, restored: &Restored, annotation: &str, value: &str) {
     if job.args.read_only {
         return;
     }
     let marked = ImageLayout::open_or_create(&job.workspace.store)
-        .and_then(|layout| layout.annotate(&restored.entries, annotation, "true"));
+        .and_then(|layout| layout.annotate(&restored.entries, annotation, value));
     if let Err(error) = marked {
         job.talk
             .warn(format_args!("the entry could not be marked: {error}"));

@@ -73,7 +73,13 @@ impl Forecast {
 
     /// Returns the steps as they are recorded with what is saved. What was not built keeps what
     /// `before` knows of it, and so does the layer of a step until another one is saved.
-    pub(super) fn recorded(&self, built: &[Step], before: &[RecordedStep]) -> Vec<RecordedStep> {
+    /// `unsaved` is what an earlier build saw that was not saved.
+    pub(super) fn recorded(
+        &self,
+        built: &[Step],
+        before: &[RecordedStep],
+        unsaved: &[RecordedStep],
+    ) -> Vec<RecordedStep> {
         let real = self.real(built);
         let mut recorded = Vec::new();
         for stage in &self.stages {
@@ -83,14 +89,11 @@ impl Forecast {
                     (real.stage, real.ordinal, real.hit) == (&stage.name, step.ordinal, false)
                 });
                 let seconds = ran.map(|(_, step)| step.seconds);
-                let seconds = seconds.or_else(|| known().map(|known| known.seconds).next());
+                let same = unsaved.iter().filter(|known| known.digest == step.digest);
+                let seconds =
+                    seconds.or_else(|| same.chain(known()).find_map(|known| known.seconds));
                 let layer = known().find_map(|known| known.layer.clone());
-                recorded.push(RecordedStep::new(
-                    &stage.name,
-                    step,
-                    seconds.unwrap_or(0.0),
-                    layer,
-                ));
+                recorded.push(RecordedStep::new(&stage.name, step, seconds, layer));
             }
         }
         recorded

@@ -32,5 +32,7 @@ const STAGE_RECORDS_ANNOTATION: &str = "dev.docker-layer-cache.stage-records";
 const NOT_TAKEN_ANNOTATION: &str = "dev.docker-layer-cache.not-taken";
 /// Annotation of an entry on which a build failed: it is not offered again.
 const FAILED_ANNOTATION: &str = "dev.docker-layer-cache.failed";
+/// Annotation of an entry: JSON, digests of steps that ran above it and were not saved.
+const RAN_UNSAVED_ANNOTATION: &str = "dev.docker-layer-cache.ran-unsaved";
 /// Annotation of an entry: the recipe of its key, as JSON.
 const RECIPE_ANNOTATION: &str = "dev.docker-layer-cache.recipe";

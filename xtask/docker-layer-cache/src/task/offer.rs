@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::build::annotate;
 use super::job::Job;
 use super::key::Keyed;
 use super::notes::{Built, Restored};
 use super::restore::recorded_by;
+use crate::cache_key::StageDigest;
 use crate::engine::{ImageStore, Strategy};
 use crate::error::Error;
-use crate::oci::ChainId;
+use crate::image_layout::{ImageLayout, StoredEntry};
+use crate::oci::{ChainId, Digest};
 use crate::plan::{
     self, ExpectedStep, ImportCost, LayerChain, Outcome, PredictedStep, RealStep, RecordedStep,
     RestorePlan, RestoreRequest, Verdict,
@@ -24,6 +27,9 @@ const MAX_IMAGES: usize = 100;
 /// How fast `docker save` gives images out, in bytes of the blobs that become of them a second:
 /// twice as many of the archive.
 const SAVE_BYTES_PER_SECOND: f64 = 60e6;
+
+/// How many steps that ran and were not saved are remembered with an entry.
+const MAX_SEEN: usize = 16;
 
 /// A plan, as it is noted and reported.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -76,15 +82,23 @@ pub(super) fn plan<'a>(
     Ok(Some(with(&engine_layers)))
 }
 
-/// Notes what of the forecast came true, and what of the build is not worth being saved.
-pub(super) fn compare(job: &Job<'_>, keyed: &Keyed, restored: &Restored, built: &mut Built) {
+/// Notes what of the forecast came true, and what of the build is not worth being saved. Returns
+/// how many steps should have hit for certain. `seen` is what earlier builds saw that were not
+/// saved.
+pub(super) fn compare(
+    job: &Job<'_>,
+    keyed: &Keyed,
+    restored: &Restored,
+    built: &mut Built,
+    seen: &[RecordedStep],
+) -> usize {
     let Some(forecast) = keyed.forecast(job) else {
-        return;
+        return 0;
     };
     let before = recorded_by(job, &restored.entries);
-    built.recorded = forecast.recorded(&built.steps, &before);
+    built.recorded = forecast.recorded(&built.steps, &before, seen);
     let Some(planned) = &restored.plan else {
-        return;
+        return 0;
     };
     let steps = built.steps.clone();
     let real: Vec<_> = forecast
@@ -104,32 +118,66 @@ pub(super) fn compare(job: &Job<'_>, keyed: &Keyed, restored: &Restored, built: 
         &real,
     );
     forget_what_is_not_stored(built, &real, &before);
+    planned.n_sure_hits(stages)
 }
 
 /// Returns what was built, without the stages whose images take longer to be read out of the
-/// engine than their steps took.
+/// engine than their steps took. The second job that runs the same steps saves them all the same:
+/// they are needed again and again.
 pub(super) fn that_pays(job: &Job<'_>, keyed: &Keyed, restored: &Restored, built: &Built) -> Built {
     let mut saved = built.clone();
-    let forecast = keyed.forecast(job);
-    let Some(forecast) = forecast.filter(|_| !job.offer.all && reads_images(built.strategy)) else {
+    // Without an entry that served the build, or after a save that was missed, all is saved.
+    let is_weighed = !job.offer.all
+        && !job.args.read_only
+        && reads_images(built.strategy)
+        && !built.unsaved_before
+        && !restored.entries.is_empty();
+    let Some(forecast) = keyed.forecast(job).filter(|_| is_weighed) else {
         return saved;
     };
     let real = forecast.real(&built.steps);
     let real: Vec<_> = real.into_iter().map(|(real, _)| real).collect();
     let stages = forecast.stages();
-    let dear = plan::dear_to_save(stages, &built.recorded, &real, SAVE_BYTES_PER_SECOND);
-    for stage in &dear {
+    let mut seen = ran_unsaved(job, &restored.entries);
+    let mut dear = plan::dear_to_save(stages, &built.recorded, &real, SAVE_BYTES_PER_SECOND);
+    for stage in stages {
+        let Some(last) = stage.steps.last().filter(|_| dear.contains(&stage.name)) else {
+            continue;
+        };
+        if seen.contains(&last.digest) {
+            dear.remove(&stage.name);
+            continue;
+        }
+        seen.push(last.digest.clone());
         job.talk.say(format_args!(
-            "{}: stage `{stage}` is not saved: reading its image out of the engine takes longer than its steps did (docker-save, or --all, saves it)",
-            keyed.image.name
+            "{}: stage `{}` is not saved: reading its image out of the engine takes longer than its steps did (a second job that runs them, docker-save, or --all saves it)",
+            keyed.image.name, stage.name
         ));
     }
     if !dear.is_empty() {
+        let recent = &seen[seen.len().saturating_sub(MAX_SEEN)..];
+        let json = serde_json::to_string(recent).expect("digests are JSON");
+        annotate(job, restored, super::RAN_UNSAVED_ANNOTATION, &json);
         saved.not_worth_saving.extend(dear);
         let before = recorded_by(job, &restored.entries);
         forget_what_is_not_stored(&mut saved, &real, &before);
     }
     saved
+}
+
+/// Returns the last steps of stages that earlier jobs ran on these entries and did not save.
+fn ran_unsaved(job: &Job<'_>, manifests: &[Digest]) -> Vec<Digest> {
+    let entries = ImageLayout::open_read_only(&job.workspace.store)
+        .and_then(|layout| layout.entries())
+        .unwrap_or_default();
+    let noted = |stored: &StoredEntry| -> Option<Vec<Digest>> {
+        let json = stored.entry.extra.get(super::RAN_UNSAVED_ANNOTATION)?;
+        serde_json::from_str(json).ok()
+    };
+    let of = entries
+        .iter()
+        .filter(|stored| manifests.contains(&stored.descriptor.digest));
+    of.filter_map(noted).flatten().collect()
 }
 
 /// What neither is in the store nor gets there is no knowledge for the next forecast.
@@ -170,10 +218,15 @@ impl Planned {
         }
     }
 
-    /// Returns how many steps will hit for certain.
-    pub(super) fn n_sure_hits(&self) -> usize {
-        let is_hit = |step: &&ExpectedStep| step.outcome == Outcome::Hit;
-        self.expected.iter().filter(is_hit).count()
+    /// Returns how many steps will hit for certain of a build of `stages`: files may have changed
+    /// since the plan was made.
+    fn n_sure_hits(&self, stages: &[StageDigest]) -> usize {
+        let is_built = |expected: &ExpectedStep| {
+            let mut steps = stages.iter().flat_map(|stage| &stage.steps);
+            steps.any(|step| step.digest == expected.digest)
+        };
+        let is_sure = |step: &&ExpectedStep| step.outcome == Outcome::Hit && is_built(step);
+        self.expected.iter().filter(is_sure).count()
     }
 
     /// Says what is brought in and what is left out; chains that are too small to be weighed only

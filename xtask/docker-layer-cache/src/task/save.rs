@@ -15,7 +15,7 @@ use super::job::Job;
 use super::key::{Digests, Keyed, key};
 use super::notes::{Built, Notes, Restored};
 use super::restore::of_store;
-use super::stage_images::{unique, untag};
+use super::stage_images::{drop_saving_tags, unique};
 use super::{RECIPE_ANNOTATION, STAGE_RECORDS_ANNOTATION};
 use crate::buildkit_cache::{CacheGraph, StageRecords};
 use crate::cli::TaskArgs;
@@ -78,7 +78,7 @@ pub(super) fn save(
 ) -> Result<Saved, Error> {
     let started = Instant::now();
     let saved = try_save(job, keyed, restored, built);
-    untag(job, &built.saving_tags());
+    drop_saving_tags(job, &keyed.image);
     let saved = match saved {
         Ok(saved) => saved,
         Err(error) if job.args.strict => return Err(error),

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::forecast::recorded_steps;
-use super::images::slug;
+use camino::Utf8PathBuf;
+
+use super::images::{Image, slug};
 use super::import_rate::{import_cost, learn};
 use super::job::Job;
 use super::key::Keyed;
-use super::notes::Restored;
+use super::notes::{Restored, write_file};
 use super::offer::{Planned, plan};
 use super::restore::of_store;
 use super::verify::Verifier;
@@ -165,6 +167,33 @@ pub(super) fn stage_tag(image: &str, stage: &str, generation: usize) -> String {
 /// Returns the tag of a stage's image that is read by the next save, and then goes.
 pub(super) fn saving_tag(image: &str, stage: &str, unique: &str) -> String {
     format!("{}__save-{unique}", stage_tag(image, stage, 0))
+}
+
+/// Notes the tags that a build makes for the next save, before it makes them: whatever ends the
+/// job, they go with the next one.
+pub(super) fn note_saving_tags(
+    job: &Job<'_>,
+    image: &Image,
+    tags: &[(usize, String)],
+) -> Result<(), Error> {
+    let tags: Vec<&String> = tags.iter().map(|(_, tag)| tag).collect();
+    let json = serde_json::to_vec(&tags).expect("tags are JSON");
+    write_file(&saving_tags_file(job, image), &json)
+}
+
+/// Takes the tags away that an earlier build made for a save.
+pub(super) fn drop_saving_tags(job: &Job<'_>, image: &Image) {
+    let file = saving_tags_file(job, image);
+    let Ok(json) = std::fs::read(&file) else {
+        return;
+    };
+    let tags: Vec<String> = serde_json::from_slice(&json).unwrap_or_default();
+    untag(job, &tags);
+    let _ = std::fs::remove_file(&file);
+}
+
+fn saving_tags_file(job: &Job<'_>, image: &Image) -> Utf8PathBuf {
+    job.workspace.work_file(image, "saving-tags")
 }
 
 /// Takes tags away, with a warning where that fails.

@@ -90,27 +90,6 @@ fn times_that_are_none_do_not_count() {
 }
 
 #[test]
-fn a_step_of_several_builds_in_one_ran_once() {
-    let mut progress = BuildkitProgress::default();
-    for line in [
-        "#8 [deps 2/3] COPY lock .",
-        "#8 CACHED",
-        "#9 [deps 2/3] COPY lock .",
-        "#9 DONE 1.5s",
-        "#10 [deps 3/3] RUN a",
-        "#10 CACHED",
-    ] {
-        progress.line(line);
-    }
-    let steps = progress.steps(&["deps".to_owned()]);
-    let found: Vec<(&str, StepResult)> = steps
-        .iter()
-        .map(|step| (step.step.as_str(), step.result))
-        .collect();
-    assert_eq!(found, [("2/3", StepResult::Run), ("3/3", StepResult::Hit)]);
-}
-
-#[test]
 fn classic_steps_and_stage_images() {
     let mut progress = ClassicProgress::default();
     let lines = "Step 1/8 : ARG V=1\nStep 2/8 : FROM busybox AS a\n ---> 4ddaed64d78d\nStep 3/8 : RUN echo hi > /x\n ---> Using cache\n ---> f5e94f0d320b\nStep 4/8 : from busybox\n ---> 4ddaed64d78d\nStep 5/8 : COPY --from=a /x /y\n ---> 9ad9f169a7d0\nStep 6/8 : RUN no\n ---> Running in aa6bc4f9cc88";

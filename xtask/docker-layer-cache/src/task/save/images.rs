@@ -87,7 +87,11 @@ impl Save<'_> {
         let images = built.and_then(|()| self.read_images(&tags));
         untag(self.job, &tags);
         let images = images?;
-        Ok(by_stage(stages.iter().copied().zip(&tags), &images))
+        by_stage(stages.iter().copied().zip(&tags), &images).ok_or_else(|| {
+            Error::new(exit_code::ENGINE, "the engine left out an image of a stage")
+                .during("docker save")
+                .with_hint("another job may have removed its tag: run `docker-save` again")
+        })
     }
 
     /// Reads the images that the build itself made of these stages; none where it made not all of
@@ -111,7 +115,7 @@ impl Save<'_> {
             return Ok(None);
         }
         let images = self.read_images(&wanted)?;
-        Ok(Some(by_stage(tags.into_iter(), &images)))
+        Ok(by_stage(tags.into_iter(), &images))
     }
 
     /// Builds the stages in one call where the builder can.
@@ -185,13 +189,13 @@ impl Save<'_> {
     }
 }
 
-/// Finds the image of each stage by its tag.
+/// Finds the image of each stage by its tag; nothing where one is missing.
 fn by_stage<'a>(
     tags: impl Iterator<Item = (usize, &'a String)>,
     images: &[SavedImage],
-) -> Vec<(usize, SavedImage)> {
+) -> Option<Vec<(usize, SavedImage)>> {
     let by_tag = |tag: &String| images.iter().find(|image| image.repo_tags.contains(tag));
-    tags.filter_map(|(stage, tag)| Some((stage, by_tag(tag)?.clone())))
+    tags.map(|(stage, tag)| Some((stage, by_tag(tag)?.clone())))
         .collect()
 }
 

@@ -119,7 +119,7 @@ fn steps(stored: &StoredEntry) -> Vec<ShownStep> {
             let recorded = recorded
                 .iter()
                 .find(|known| known.stage == stage && Some(known.ordinal) == ordinal)
-                .map(|known| known.seconds);
+                .and_then(|known| known.seconds);
             let ran = (result != "hit")
                 .then(|| step["seconds"].as_f64())
                 .flatten();
