@@ -173,7 +173,12 @@ pub(crate) struct OfferArgs {
     #[arg(long)]
     pub all: bool,
     /// How many MB of layers the engine brings in a second [default: measured by earlier builds]
-    #[arg(long, value_name = "MB", env = "DOCKER_LAYER_CACHE_IMPORT_RATE")]
+    #[arg(
+        long,
+        value_name = "MB",
+        env = "DOCKER_LAYER_CACHE_IMPORT_RATE",
+        value_parser = parse_import_rate
+    )]
     pub import_rate: Option<f64>,
 }
 
@@ -321,6 +326,13 @@ impl Task {
     }
 }
 
+/// Reads how many MB a second come in.
+fn parse_import_rate(text: &str) -> Result<f64, String> {
+    let rate = text.trim().parse::<f64>().ok();
+    rate.filter(|rate| rate.is_finite() && *rate > 0.0)
+        .ok_or_else(|| format!("`{text}` is not a number of MB a second above 0, such as `40`"))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -328,5 +340,16 @@ mod tests {
     #[test]
     fn flags_do_not_contradict_each_other() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn import_rates_are_finite_and_above_nothing() {
+        for text in ["40", " 0.5", "1e4"] {
+            assert!(super::parse_import_rate(text).is_ok(), "{text}");
+        }
+        for text in ["", "0", "-1", "NaN", "inf", "1e999", "40MB"] {
+            let error = super::parse_import_rate(text).err().unwrap_or_default();
+            assert!(error.starts_with(&format!("`{text}` is not")), "{text}");
+        }
     }
 }

@@ -108,10 +108,11 @@ impl BuildkitProgress {
         &self.brought_in
     }
 
-    /// Returns how long all that was not a hit took: steps that ran, the export. In seconds; what
-    /// ran at the same time is counted for each.
+    /// Returns how long all that was not a hit took: steps that ran, the export, and the pulls of
+    /// bases, which count as hits. In seconds; what ran at the same time is counted for each.
     pub fn busy_seconds(&self) -> f64 {
-        let busy = self.vertices.values().filter(|vertex| !vertex.cached);
+        let is_busy = |vertex: &&Vertex| !vertex.cached || is_base(&vertex.name);
+        let busy = self.vertices.values().filter(is_busy);
         busy.filter_map(|vertex| vertex.seconds).sum()
     }
 
@@ -175,6 +176,12 @@ fn imported_blob(line: &str) -> Option<Digest> {
         word => word,
     };
     word.parse().ok().filter(|_| word.starts_with("sha256:"))
+}
+
+/// Tells whether a vertex is a base: `[deps 1/3] FROM …`, or `FROM …` for what is copied from.
+fn is_base(name: &str) -> bool {
+    let in_stage = step_name(name).is_some_and(|(_, _, text)| text.starts_with("FROM "));
+    in_stage || name.starts_with("FROM ")
 }
 
 /// Splits `[linux/amd64 deps 2/3] COPY a b` into stage, place and instruction.

@@ -33,17 +33,12 @@ pub(super) fn import_cost<'a>(
     strategy: Strategy,
     entries: impl IntoIterator<Item = &'a StoredEntry>,
 ) -> Result<ImportCost, Error> {
-    let default = if strategy.uses_view() {
-        DEFAULT_IMPORT
-    } else {
-        DEFAULT_LOAD
-    };
     let known = match job.offer.import_rate {
         Some(megabytes) => Some(megabytes * 1e6),
         None => import_rate(job, strategy, entries)?,
     };
     Ok(ImportCost {
-        bytes_per_second: known.filter(|rate| RATES.contains(rate)).unwrap_or(default),
+        bytes_per_second: known.unwrap_or_else(|| default_rate(strategy)),
         overhead_seconds: OVERHEAD_SECONDS,
     })
 }
@@ -65,17 +60,48 @@ fn import_rate<'a>(
     entries: impl IntoIterator<Item = &'a StoredEntry>,
 ) -> Result<Option<f64>, Error> {
     let measured = read(job).get(&name(job, strategy)?).copied();
-    Ok(measured.or_else(|| {
-        let noted = |stored: &StoredEntry| {
-            let rate = stored.entry.extra.get(IMPORT_RATE_ANNOTATION)?;
-            rate.parse().ok()
-        };
-        entries.into_iter().find_map(noted)
-    }))
+    let noted = entries
+        .into_iter()
+        .filter_map(|stored| stored.entry.extra.get(IMPORT_RATE_ANNOTATION));
+    Ok(known_rate(
+        default_rate(strategy),
+        measured,
+        noted.map(String::as_str),
+    ))
 }
 
-/// Notes that so many bytes came in, in so many seconds. The mean with what was known: one slow
+fn default_rate(strategy: Strategy) -> f64 {
+    if strategy.uses_view() {
+        DEFAULT_IMPORT
+    } else {
+        DEFAULT_LOAD
+    }
+}
+
+/// Returns the rate that was measured here, or else the first one noted, of those that can be.
+fn known_rate<'n>(
+    default: f64,
+    measured: Option<f64>,
+    noted: impl IntoIterator<Item = &'n str>,
+) -> Option<f64> {
+    let noted = noted.into_iter().filter_map(|rate| rate.parse().ok());
+    let mut rates = measured.into_iter().chain(noted);
+    let rate = rates.find(|rate| RATES.contains(rate))?;
+    Some(rate.max(least_rate(default)))
+}
+
+/// Returns the mean of a measured rate with what was known, which at first is the default: one slow
 /// moment of the machine does not decide.
+fn learned_rate(default: f64, known: Option<f64>, measured: f64) -> f64 {
+    f64::midpoint(known.unwrap_or(default), measured).max(least_rate(default))
+}
+
+/// A lower rate is never believed: where nothing pays any more, nothing is measured any more.
+fn least_rate(default: f64) -> f64 {
+    default / 4.0
+}
+
+/// Notes that so many bytes came in, in so many seconds.
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
 pub(super) fn learn(
     job: &Job<'_>,
@@ -88,10 +114,10 @@ pub(super) fn learn(
         return Ok(());
     }
     let mut rates = read(job);
-    rates
-        .entry(name(job, strategy)?)
-        .and_modify(|known| *known = f64::midpoint(*known, rate))
-        .or_insert(rate);
+    let name = name(job, strategy)?;
+    let default = default_rate(strategy);
+    let known = known_rate(default, rates.get(&name).copied(), []);
+    rates.insert(name, learned_rate(default, known, rate));
     let json = serde_json::to_vec_pretty(&rates).expect("names and numbers are JSON");
     write_file(&file(job), &json)
 }
@@ -141,4 +167,57 @@ fn name(job: &Job<'_>, strategy: Strategy) -> Result<String, Error> {
         "{} {strategy}",
         strategy.engine_class(job.engine()?)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_rate(found: Option<f64>, expected: Option<f64>) -> bool {
+        match (found, expected) {
+            (Some(found), Some(expected)) => (found - expected).abs() < 1.0,
+            (found, expected) => found.is_none() && expected.is_none(),
+        }
+    }
+
+    #[test]
+    fn a_rate_that_cannot_be_hides_no_other() {
+        for (measured, noted, expected) in [
+            (None, &[][..], None),
+            (Some(50e6), &["60000000"], Some(50e6)),
+            (
+                None,
+                &["NaN", "inf", "-1", "0", "many", "60000000"],
+                Some(60e6),
+            ),
+            (Some(1.0), &["60000000", "70000000"], Some(60e6)),
+            (Some(f64::NAN), &["9e9"], None),
+            // What others noted is not believed to be slower than what is believed here.
+            (None, &["2000000"], Some(10e6)),
+        ] {
+            let found = known_rate(40e6, measured, noted.iter().copied());
+            assert!(
+                is_rate(found, expected),
+                "{measured:?} {noted:?}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn slow_moments_do_not_stick() {
+        assert!(is_rate(Some(learned_rate(40e6, None, 2e6)), Some(21e6)));
+        assert!(is_rate(
+            Some(learned_rate(40e6, Some(60e6), 20e6)),
+            Some(40e6)
+        ));
+        let mut rate = None;
+        for _ in 0..20 {
+            rate = Some(learned_rate(40e6, rate, 2e6));
+        }
+        assert!(is_rate(rate, Some(10e6)));
+        for _ in 0..20 {
+            rate = Some(learned_rate(40e6, rate, 80e6));
+        }
+        assert!(rate.is_some_and(|rate| rate > 79e6));
+    }
 }

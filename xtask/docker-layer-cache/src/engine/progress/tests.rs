@@ -78,6 +78,26 @@ fn blobs_that_come_in_are_told_in_several_ways() {
 }
 
 #[test]
+fn a_base_that_is_pulled_is_no_import_of_ours() {
+    let mut progress = BuildkitProgress::default();
+    for line in [
+        "#4 [a 1/2] FROM docker.io/library/busybox:latest@sha256:02",
+        "#4 extracting sha256:02 0.4s done",
+        "#4 CACHED",
+        "#4 DONE 4.5s",
+        "#5 FROM docker.io/library/alpine:latest@sha256:03",
+        "#5 CACHED",
+        "#5 DONE 2.0s",
+        "#6 [a 2/2] COPY --from=docker.io/library/alpine:latest /x /FROM ",
+        "#6 CACHED",
+        "#6 DONE 1.0s",
+    ] {
+        progress.line(line);
+    }
+    assert!((progress.busy_seconds() - 6.5).abs() < 1e-9);
+}
+
+#[test]
 fn times_that_are_none_do_not_count() {
     for time in ["infs", "NaNs", "-0.2s", "1e999s"] {
         let mut progress = BuildkitProgress::default();
