@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 
 use super::layer_chain::{LayerChain, Verdict};
 use super::prediction::{Outcome, PredictedStep};
-use super::restore::{MARGIN_SECONDS, RestoreRequest};
+use super::restore::{MARGIN_SECONDS, RestorePlan, RestoreRequest};
+use crate::cache_key::StageDigest;
 
 /// Returns the stages as chains, and the places in `steps` of those that are offered.
 pub(super) fn eager(
@@ -65,6 +66,26 @@ pub(super) fn eager(
         });
     }
     (chains, offered)
+}
+
+/// Tells whether something of a stage's image can hit and is offered. `stages` are those of the
+/// plan's request.
+///
+/// A stage without steps that bring layers hits where all that it stands on does.
+pub fn is_worth_loading(plan: &RestorePlan<'_>, stages: &[StageDigest], stage: usize) -> bool {
+    let Some(one) = stages.get(stage) else {
+        return false;
+    };
+    if !one.steps.is_empty() {
+        let is_offered = |chain: &LayerChain| chain.stage == one.name && chain.verdict.is_offered();
+        return plan.chains.iter().any(is_offered);
+    }
+    // A stage stands on one before it.
+    let Some(base) = one.base.filter(|&base| base < stage) else {
+        return true;
+    };
+    let runs = |step: &PredictedStep<'_>| step.stage == base && step.outcome == Outcome::Run;
+    !plan.steps.iter().any(runs) && is_worth_loading(plan, stages, base)
 }
 
 /// What a stage's image costs and spares.

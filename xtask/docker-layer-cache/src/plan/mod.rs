@@ -24,6 +24,7 @@ mod tests;
 
 pub use choice::{Candidate, Fit, Wanted, choose};
 pub use comparison::{Disagreement, ExpectedStep, RealStep, disagreements, expected};
+pub use eager::is_worth_loading;
 pub use import_cost::ImportCost;
 pub use layer_chain::{LayerChain, Verdict};
 pub use prediction::{Outcome, PredictedStep, predict};

@@ -359,6 +359,71 @@ fn images_are_loaded_whole_or_not_at_all() {
 }
 
 #[test]
+fn images_of_which_nothing_can_hit_are_not_loaded() {
+    for (name, stages, expected) in [
+        (
+            "a stage whose steps all run, and what stands on it",
+            &[
+                ("a", None, &["run", "run"][..]),
+                ("b", Some(0), &["run"]),
+                ("c", Some(0), &[]),
+                ("d", None, &["hit 60s 80M"]),
+            ][..],
+            &["d"][..],
+        ),
+        (
+            "a stage that hits in part; above it nothing does",
+            &[("a", None, &["hit 60s 80M", "run"]), ("b", Some(0), &[])],
+            &["a"],
+        ),
+        (
+            "what may hit is loaded",
+            &[("a", None, &["maybe 60s 80M"])],
+            &["a"],
+        ),
+        (
+            "a stage that does not pay, and what stands on it and runs or has no steps",
+            &[
+                ("a", None, &["hit 1s 280M"]),
+                ("b", Some(0), &["run"]),
+                ("c", Some(0), &[]),
+            ],
+            &[],
+        ),
+        (
+            "stages without steps, whose images others stand on",
+            &[
+                ("a", None, &[]),
+                ("b", Some(0), &[]),
+                ("c", Some(1), &["hit 60s 80M"]),
+                ("d", Some(2), &[]),
+            ],
+            &["a", "b", "c", "d"],
+        ),
+    ] {
+        let build = build(stages);
+        let entries = [build.recorded.as_slice()];
+        let planned = restore(&RestoreRequest {
+            stages: &build.stages,
+            target: build.stages.len() - 1,
+            entries: &entries,
+            engine_layers: &BTreeSet::new(),
+            import: ImportCost {
+                bytes_per_second: 40e6,
+                overhead_seconds: 0.2,
+            },
+            all: false,
+            lazy: false,
+        });
+        let loaded: Vec<&str> = (0..build.stages.len())
+            .filter(|&stage| is_worth_loading(&planned, &build.stages, stage))
+            .map(|stage| build.stages[stage].name.as_str())
+            .collect();
+        assert_eq!(loaded, expected, "{name}");
+    }
+}
+
+#[test]
 fn what_is_small_is_always_offered() {
     let build = build(&[
         ("a", None, &["hit 0.01s 3M"]),

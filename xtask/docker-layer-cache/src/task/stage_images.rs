@@ -11,7 +11,7 @@ use super::import_rate::{import_cost, learn};
 use super::job::Job;
 use super::key::Keyed;
 use super::notes::{Restored, write_file};
-use super::offer::{Planned, plan};
+use super::offer::{self, Planned};
 use super::restore::of_store;
 use super::verify::Verifier;
 use crate::docker_archive::{self, ArchiveImage, ArchiveLayer, ArchiveLayout};
@@ -19,7 +19,7 @@ use crate::engine::Strategy;
 use crate::error::{Error, exit_code};
 use crate::image_layout::{ImageLayout, StoredEntry, UNCOMPRESSED_SIZE};
 use crate::oci::{Descriptor, DiffId, ImageConfig, ImageManifest};
-use crate::plan::{Fit, PredictedStep, RecordedStep};
+use crate::plan::{self, Fit, PredictedStep, RecordedStep};
 
 /// How many generations of a stage the classic builder is given. It follows the first one whose
 /// first step fits and looks at no other; the second is for a stage whose best one is damaged in a
@@ -55,15 +55,24 @@ pub(super) fn load(
         .collect();
     let recorded: Vec<&[RecordedStep]> = recorded.iter().map(Vec::as_slice).collect();
     let import = import_cost(job, strategy, chosen.iter().map(|(stored, _)| stored))?;
-    let plan = plan(job, keyed, strategy, import, &recorded)?;
-    let is_left_out = |stage: &str| {
-        let chains = plan.as_ref().map_or(&[][..], |plan| &plan.chains);
-        chains
-            .iter()
-            .any(|chain| chain.stage == stage && !chain.verdict.is_offered())
+    let plan = offer::plan(job, keyed, strategy, import, &recorded)?;
+    let stages = keyed
+        .forecast(job)
+        .map_or(&[][..], |forecast| forecast.stages());
+    let is_left_out = |at: usize, name: &str| {
+        let (Some(plan), false) = (&plan, job.offer.all) else {
+            return false;
+        };
+        // Of an entry that recorded nothing, nothing can be told.
+        if recorded[at].is_empty() {
+            let chains = &mut plan.chains.iter();
+            return chains.any(|chain| chain.stage == name && !chain.verdict.is_offered());
+        }
+        let stage = stages.iter().position(|stage| stage.name == name);
+        stage.is_some_and(|stage| !plan::is_worth_loading(plan, stages, stage))
     };
-    let is_wanted =
-        |stage: &String| !is_left_out(stage) && wanted_stages(keyed, strategy).contains(stage);
+    let wanted = wanted_stages(keyed, strategy);
+    let is_wanted = |at: usize, stage: &String| !is_left_out(at, stage) && wanted.contains(stage);
     let mut verifier = Verifier::new(job, keyed, layout);
     if !job.dry_run {
         let first = layers_of_first(layout, chosen, generations, is_wanted);
@@ -78,10 +87,10 @@ pub(super) fn load(
             continue;
         };
         let generation = n_loaded.entry(stage.clone()).or_default();
-        if *generation == generations || !wanted_stages(keyed, strategy).contains(&stage) {
+        if *generation == generations || !wanted.contains(&stage) {
             continue;
         }
-        if is_left_out(&stage) {
+        if is_left_out(at, &stage) {
             // What it knows of the steps is kept all the same.
             restored.entries.push(stored.descriptor.digest.clone());
             *generation += 1;
@@ -135,12 +144,13 @@ fn layers_of_first(
     layout: &ImageLayout,
     chosen: &[(StoredEntry, Fit)],
     generations: usize,
-    is_wanted: impl Fn(&String) -> bool,
+    is_wanted: impl Fn(usize, &String) -> bool,
 ) -> Vec<Descriptor> {
     let mut n_found: BTreeMap<&String, usize> = BTreeMap::new();
     let mut layers = Vec::new();
-    for (stored, _) in chosen {
-        let Some(stage) = stored.entry.stage.as_ref().filter(|stage| is_wanted(stage)) else {
+    for (at, (stored, _)) in chosen.iter().enumerate() {
+        let stage = stored.entry.stage.as_ref();
+        let Some(stage) = stage.filter(|stage| is_wanted(at, stage)) else {
             continue;
         };
         let n_found = n_found.entry(stage).or_default();
