@@ -1,6 +1,6 @@
 //! A Dockerfile, parsed.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use super::DockerfileError;
 use super::base_reference::{BaseKind, BaseReference, UsedBy};
@@ -153,19 +153,29 @@ impl fmt::Display for Dockerfile {
         if first == 1 && self.text.starts_with('\u{feff}') {
             f.write_str("\u{feff}")?;
         }
-        self.lines.lines.iter().try_for_each(|line| line.fmt(f))
+        let escape = self.lines.escape;
+        let mut lines = self.lines.lines.iter();
+        lines.try_for_each(|line| line.print(f, escape))
     }
 }
 
-impl fmt::Display for LogicalLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A form feed, say, between a backslash and the line's end keeps it from being a
-        // continuation.
-        let line = match self.original.trim() {
-            line if line.ends_with(['\\', '`']) => self.original.trim_start(),
-            line => line,
-        };
-        writeln!(f, "{line}")?;
+impl LogicalLine {
+    fn print(&self, f: &mut fmt::Formatter<'_>, escape: char) -> fmt::Result {
+        let line = self.original.trim();
+        if line.ends_with(escape) {
+            // A form feed, say, between a backslash and the line's end keeps it from being a
+            // continuation. Where blanks stand there it is one, unless it is the last in the file,
+            // whose own continuation came to nothing.
+            let line = self.original.trim_start();
+            let end = line.trim_end_matches([' ', '\t']).strip_suffix(escape);
+            f.write_str(line)?;
+            if end.is_some_and(|end| !end.ends_with(escape)) {
+                f.write_char(escape)?;
+            }
+            writeln!(f)?;
+        } else {
+            writeln!(f, "{line}")?;
+        }
         for heredoc in &self.heredocs {
             f.write_str(&heredoc.content)?;
             writeln!(f, "{}", heredoc.name)?;

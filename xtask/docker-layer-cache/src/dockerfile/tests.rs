@@ -111,6 +111,10 @@ fn what_keeps_a_backslash_from_continuing_the_line_is_printed() {
         let printed = Dockerfile::parse(text.as_bytes()).expect("it is valid");
         assert_eq!(printed.to_string().matches("FROM a\n").count(), 2);
     }
+    for end in ["\\ \\", "\\\t\\", "\\\\ ", "\\\\ \\", "\\", " \\ \\ "] {
+        check_invariants(format!("FROM a\nENV b c{end}").as_bytes());
+        check_invariants(format!("FROM a\nENV b c{end}\n\n").as_bytes());
+    }
 }
 
 /// A small generator: mutations need no quality, but must be the same in every run.
