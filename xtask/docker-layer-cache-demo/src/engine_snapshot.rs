@@ -125,15 +125,19 @@ enum Use {
 }
 
 fn build_cache(docker: &Docker<'_>, wanted: Use) -> Result<BTreeSet<String>, String> {
-    let format = match wanted {
-        Use::Free => "{{range .BuildCache}}{{if not .InUse}}{{.ID}}\n{{end}}{{end}}",
-        Use::InUse => "{{range .BuildCache}}{{if .InUse}}{{.ID}}\n{{end}}{{end}}",
+    // `InUse` is a text: a template's `if` takes "false" for true.
+    let format = "{{range .BuildCache}}{{.InUse}} {{.ID}}\n{{end}}";
+    let records = docker(&["system", "df", "--verbose", "--format", format])?;
+    let wanted = match wanted {
+        Use::Free => "false",
+        Use::InUse => "true",
     };
-    let ids = docker(&["system", "df", "--verbose", "--format", format])?;
-    Ok(ids
+    Ok(records
         .lines()
+        .filter_map(|record| record.trim().split_once(' '))
+        .filter(|(in_use, _)| *in_use == wanted)
         // A record in use is marked with a star.
-        .map(|id| id.trim().trim_end_matches('*').to_owned())
+        .map(|(_, id)| id.trim().trim_end_matches('*').to_owned())
         .filter(|id| !id.is_empty())
         .collect())
 }
@@ -142,6 +146,14 @@ fn build_cache(docker: &Docker<'_>, wanted: Use) -> Result<BTreeSet<String>, Str
 mod tests {
     use super::*;
     use std::cell::RefCell;
+
+    #[test]
+    fn records_are_told_by_the_text_of_their_use() {
+        let docker = |_: &[&str]| Ok("false free\ntrue used*\n\n".to_owned());
+        let found = |wanted| build_cache(&docker, wanted).expect("the fake answers");
+        assert_eq!(found(Use::Free), BTreeSet::from(["free".to_owned()]));
+        assert_eq!(found(Use::InUse), BTreeSet::from(["used".to_owned()]));
+    }
 
     #[test]
     fn only_ours_that_appeared_is_removed_children_first() {
