@@ -7,6 +7,15 @@ use super::expand::Scan;
 use super::pattern::{self, Pattern};
 
 impl Scan<'_> {
+    /// Reads up to the closing brace.
+    fn until_brace(&mut self, raw_escapes: bool) -> Result<String, String> {
+        match self.until(Some('}'), raw_escapes) {
+            Ok((word, _)) => Ok(word),
+            Err(_) if self.peek().is_none() => Err("syntax error: missing '}'".to_owned()),
+            Err(message) => Err(message),
+        }
+    }
+
     pub(super) fn dollar(&mut self) -> Result<String, String> {
         self.position += 1;
         if self.peek() != Some('{') {
@@ -57,13 +66,7 @@ impl Scan<'_> {
         if (is_trim && null_is_unset) || (!known && !null_is_unset) {
             return Err(unsupported);
         }
-        let (mut word, _) = self.until(Some('}'), is_trim).map_err(|message| {
-            if self.peek().is_none() {
-                "syntax error: missing '}'".to_owned()
-            } else {
-                message
-            }
-        })?;
+        let mut word = self.until_brace(is_trim)?;
         let value = self.get(name);
         if self.lexer.skip_unset && value.is_none() {
             return Ok(format!("${{{name}{colon}{shown}{word}}}"));
@@ -109,13 +112,7 @@ impl Scan<'_> {
                 message
             }
         })?;
-        let (replacement, _) = self.until(Some('}'), true).map_err(|message| {
-            if self.peek().is_none() {
-                "syntax error: missing '}'".to_owned()
-            } else {
-                message
-            }
-        })?;
+        let replacement = self.until_brace(true)?;
         let value = self.get(name);
         if self.lexer.skip_unset && value.is_none() {
             return Ok(format!("${{{name}/{pattern}/{replacement}}}"));
