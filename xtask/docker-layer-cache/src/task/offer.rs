@@ -8,11 +8,11 @@ use super::build::annotate;
 use super::job::Job;
 use super::key::Keyed;
 use super::notes::{Built, Restored};
-use super::restore::recorded_by;
+use super::restore::{entries_of, recorded_by};
 use crate::cache_key::StageDigest;
 use crate::engine::{ImageStore, Strategy};
 use crate::error::Error;
-use crate::image_layout::{ImageLayout, StoredEntry};
+use crate::image_layout::StoredEntry;
 use crate::oci::{ChainId, Digest};
 use crate::plan::{
     self, ExpectedStep, ImportCost, LayerChain, Outcome, PredictedStep, RealStep, RecordedStep,
@@ -167,17 +167,12 @@ pub(super) fn that_pays(job: &Job<'_>, keyed: &Keyed, restored: &Restored, built
 
 /// Returns the last steps of stages that earlier jobs ran on these entries and did not save.
 fn ran_unsaved(job: &Job<'_>, manifests: &[Digest]) -> Vec<Digest> {
-    let entries = ImageLayout::open_read_only(&job.workspace.store)
-        .and_then(|layout| layout.entries())
-        .unwrap_or_default();
     let noted = |stored: &StoredEntry| -> Option<Vec<Digest>> {
         let json = stored.entry.extra.get(super::RAN_UNSAVED_ANNOTATION)?;
         serde_json::from_str(json).ok()
     };
-    let of = entries
-        .iter()
-        .filter(|stored| manifests.contains(&stored.descriptor.digest));
-    of.filter_map(noted).flatten().collect()
+    let entries = entries_of(job, manifests);
+    entries.iter().filter_map(noted).flatten().collect()
 }
 
 /// What neither is in the store nor gets there is no knowledge for the next forecast.

@@ -115,13 +115,17 @@ fn try_restore(job: &Job<'_>, keyed: &Keyed, mut strategy: Strategy) -> Result<R
 
 /// Returns the steps that the entries of these manifests recorded.
 pub(super) fn recorded_by(job: &Job<'_>, manifests: &[Digest]) -> Vec<RecordedStep> {
-    let entries = ImageLayout::open_read_only(&job.workspace.store)
+    let entries = entries_of(job, manifests);
+    entries.iter().flat_map(recorded_steps).collect()
+}
+
+/// Returns the entries of these manifests that the store has.
+pub(super) fn entries_of(job: &Job<'_>, manifests: &[Digest]) -> Vec<StoredEntry> {
+    let mut entries = ImageLayout::open_read_only(&job.workspace.store)
         .and_then(|layout| layout.entries())
         .unwrap_or_default();
-    let of = entries
-        .iter()
-        .filter(|stored| manifests.contains(&stored.descriptor.digest));
-    of.flat_map(recorded_steps).collect()
+    entries.retain(|stored| manifests.contains(&stored.descriptor.digest));
+    entries
 }
 
 /// Opens the store for reading, and says what is wrong with it.
