@@ -25,6 +25,7 @@ pub mod oci;
 pub mod dockerfile;
 pub mod registry;
 pub mod build_context;
+pub mod cache_mount;
 pub mod cache_key;
 pub mod plan;
 pub mod buildkit_cache;

@@ -31,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dockerfile", &["oci"]),
     ("registry", &["oci"]),
     ("build_context", &["oci"]),
+    ("cache_mount", &["oci"]),
     ("cache_key", &["oci", "dockerfile"]),
     ("plan", &["oci", "cache_key"]),
     ("buildkit_cache", &["oci"]),
