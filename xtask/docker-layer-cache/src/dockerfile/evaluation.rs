@@ -170,6 +170,12 @@ pub struct Mount {
     pub id: Option<String>,
     /// It cannot be written to.
     pub read_only: bool,
+    /// The owner of what is mounted.
+    pub uid: Option<u32>,
+    /// The group of what is mounted.
+    pub gid: Option<u32>,
+    /// The permissions of what is mounted.
+    pub mode: Option<u32>,
 }
 
 /// Something that can change although nothing local does.

@@ -49,12 +49,14 @@ mod value_checks;
 mod step;
 mod evaluate;
 mod named_stages;
+mod cache_mounts;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod invariants;
 #[cfg(test)]
 mod tests;
 
 pub use base_reference::{BaseKind, BaseReference, UsedBy, refs_json};
+pub use cache_mounts::{CacheMount, MountUse};
 pub use error::DockerfileError;
 pub use evaluation::{
     Action, CopyAction, EvaluateOptions, Evaluation, Instruction, Mount, RunAction, Source, Stage,

@@ -15,6 +15,9 @@ pub(super) struct MountFlag {
     pub(super) target: String,
     pub(super) id: Option<String>,
     pub(super) read_only: bool,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) mode: Option<u32>,
     sharing: bool,
     owner: Option<&'static str>,
 }
@@ -62,6 +65,9 @@ impl MountFlag {
             target: String::new(),
             id: None,
             read_only: false,
+            uid: None,
+            gid: None,
+            mode: None,
             sharing: false,
             owner: None,
         };
@@ -158,8 +164,15 @@ impl MountFlag {
             }
             "mode" | "uid" | "gid" => {
                 let radix = if key == "mode" { 8 } else { 10 };
-                if value.starts_with('+') || u32::from_str_radix(value, radix).is_err() {
+                let number = u32::from_str_radix(value, radix).ok();
+                let number = number.filter(|_| !value.starts_with('+'));
+                if number.is_none() {
                     return error(format!("invalid value {value} for {key}"));
+                }
+                match key {
+                    "mode" => self.mode = number,
+                    "uid" => self.uid = number,
+                    _ => self.gid = number,
                 }
                 let order = ["mode", "uid", "gid"];
                 let name = order.into_iter().find(|name| *name == key);

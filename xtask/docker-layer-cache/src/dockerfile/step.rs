@@ -332,6 +332,9 @@ fn run_mounts(
             target: flag.target,
             id: flag.id,
             read_only: flag.read_only,
+            uid: flag.uid,
+            gid: flag.gid,
+            mode: flag.mode,
         });
     }
     Ok(mounts)
