@@ -87,25 +87,14 @@ impl BuildRequest {
         if *builder == Builder::EmbeddedBuildkit {
             argv.push("--progress=plain".into());
         }
+        argv.push(format!("--file={}", self.dockerfile));
+        argv.extend(self.build_args.iter().map(BuildArg::flag));
         let mut flag = |name: &str, value: &str| argv.push(format!("--{name}={value}"));
-        flag("file", self.dockerfile.as_str());
         if let Some(target) = &self.target {
             flag("target", target);
         }
         if let Some(platform) = &self.platform {
             flag("platform", &platform.to_string());
-        }
-        for BuildArg {
-            name,
-            value,
-            is_in_environment,
-        } in &self.build_args
-        {
-            if *is_in_environment {
-                flag("build-arg", name);
-            } else {
-                flag("build-arg", &format!("{name}={value}"));
-            }
         }
         for secret in &self.secrets {
             flag("secret", secret);
@@ -175,6 +164,18 @@ impl BuildRequest {
     }
 }
 
+impl BuildArg {
+    /// Returns the flag.
+    pub(super) fn flag(&self) -> String {
+        let Self { name, value, .. } = self;
+        if self.is_in_environment {
+            format!("--build-arg={name}")
+        } else {
+            format!("--build-arg={name}={value}")
+        }
+    }
+}
+
 /// Returns the context as docker takes it for a folder: an absolute path never looks like a flag,
 /// `-` or a URL.
 fn absolute(context: &Utf8Path) -> String {
@@ -184,7 +185,7 @@ fn absolute(context: &Utf8Path) -> String {
 /// Joins the fields of a flag such as `--cache-from` as CSV: a field with a comma or a quote is quoted.
 ///
 /// Source: <https://github.com/docker/buildx/blob/v0.29.1/util/buildflags/cache.go>
-fn csv(fields: &[&str]) -> String {
+pub(super) fn csv(fields: &[&str]) -> String {
     let quoted: Vec<String> = fields
         .iter()
         .map(|field| {
@@ -253,9 +254,9 @@ mod tests {
                 "build",
                 "--progress=plain",
                 "--file=/src/docker/Dockerfile",
-                "--target=--run time",
                 "--build-arg=V=a b\"c $(x)",
                 "--build-arg=TOKEN",
+                "--target=--run time",
                 "--secret=id=npm,env=T",
                 "--ssh=default",
                 "--cache-from=type=local,\"src=/tmp/a,b\"",

@@ -63,10 +63,12 @@ impl Docker {
             }
             Builder::Buildx { .. } => self.with_env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1"),
         };
+        let is_classic = *builder == Builder::Classic;
         docker.run_build(
             &request.argv(builder),
             None,
-            *builder == Builder::Classic,
+            is_classic,
+            None,
             stages,
             print,
         )
@@ -89,13 +91,18 @@ impl Docker {
             .with_env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
             // Asked of git for each target, for an attestation that is not made.
             .with_env("BUILDX_GIT_INFO", "0");
-        docker.run_build(
-            &bake_argv(),
-            Some(&bake_json(requests)),
-            false,
-            stages,
-            print,
-        )
+        let json = bake_json(requests);
+        docker.run_build(&bake_argv(), Some(&json), false, None, stages, print)
+    }
+
+    /// Runs a build of `BuildKit` with a Dockerfile on stdin, and ends it after `limit`.
+    pub(super) fn run_limited(
+        &self,
+        argv: &[String],
+        dockerfile: &str,
+        limit: Duration,
+    ) -> Result<BuildOutcome, EngineError> {
+        self.run_build(argv, Some(dockerfile), false, Some(limit), &[], &mut |_| {})
     }
 
     fn run_build(
@@ -103,6 +110,7 @@ impl Docker {
         argv: &[String],
         stdin: Option<&str>,
         is_classic: bool,
+        limit: Option<Duration>,
         stages: &[String],
         print: &mut dyn FnMut(&str),
     ) -> Result<BuildOutcome, EngineError> {
@@ -124,7 +132,17 @@ impl Docker {
         let mut buildkit = BuildkitProgress::default();
         let mut classic = ClassicProgress::default();
         let mut last_lines: Vec<String> = Vec::new();
+        let watched = &mut child;
         std::thread::scope(|scope| {
+            let (ended, end) = mpsc::channel::<()>();
+            if let Some(limit) = limit {
+                scope.spawn(move || {
+                    if end.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
+                        // One that has just ended by itself needs no end.
+                        let _ = watched.kill();
+                    }
+                });
+            }
             let (sender, lines) = mpsc::channel();
             let other = sender.clone();
             scope.spawn(move || send_lines(stdout, &sender));
@@ -149,6 +167,7 @@ impl Docker {
                 }
                 last_lines.push(line);
             }
+            drop(ended);
         });
         let status = child
             .wait()
