@@ -19,9 +19,11 @@ mod restore;
 mod eager;
 mod comparison;
 mod saving;
+mod cache_mounts;
 #[cfg(test)]
 mod tests;
 
+pub use cache_mounts::{MountNeed, MountRecord, export_limit, worth_importing};
 pub use choice::{Candidate, Fit, Wanted, choose};
 pub use comparison::{Disagreement, ExpectedStep, RealStep, disagreements, expected};
 pub use eager::is_worth_loading;
