@@ -170,6 +170,7 @@ fn save(store: &Path, image: &str, layers: &[&[u8]]) -> Result<StoredEntry, Stor
         key_base: "the-base-key".to_owned(),
         key_full: "the-full-key".to_owned(),
         stage: Some("build".to_owned()),
+        mount: None,
         created: Timestamp::from(SystemTime::now()),
         steps: serde_json::json!([
             { "stage": "build", "step": "1/2", "instruction": "RUN make", "result": "run", "seconds": 12.5 },

@@ -16,7 +16,7 @@ pub mod annotation {
     ///
     /// Source: <https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md>
     pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
-    /// `build-cache` or `stage-image`.
+    /// `build-cache`, `stage-image` or `cache-mount`.
     pub const KIND: &str = "dev.docker-layer-cache.kind";
     /// The image's name in the configuration.
     pub const IMAGE: &str = "dev.docker-layer-cache.image";
@@ -30,6 +30,8 @@ pub mod annotation {
     pub const KEY_FULL: &str = "dev.docker-layer-cache.key.full";
     /// The stage, for a stage image.
     pub const STAGE: &str = "dev.docker-layer-cache.stage";
+    /// The cache, for a cache mount: its id, with its owner where it has one.
+    pub const MOUNT: &str = "dev.docker-layer-cache.mount";
     /// When it was saved, RFC 3339.
     pub const CREATED: &str = "dev.docker-layer-cache.created";
     /// JSON: the steps, with digests, seconds and bytes.
@@ -45,6 +47,9 @@ pub enum EntryKind {
     BuildCache,
     /// The image of one stage, for the classic builder.
     StageImage,
+    /// The files of a cache mount. Its manifest names no layers but a listing and packs; of each
+    /// mount and platform there is one entry, whichever image saved it.
+    CacheMount,
 }
 
 /// An entry of the store, as written into the annotations of its descriptor.
@@ -64,6 +69,8 @@ pub struct Entry {
     pub key_full: String,
     /// The stage, for a stage image.
     pub stage: Option<String>,
+    /// The cache, for a cache mount: its id, with its owner where it has one.
+    pub mount: Option<String>,
     /// When it was saved.
     pub created: Timestamp,
     /// The steps, with digests, seconds and bytes: JSON that the store does not look into.
@@ -91,6 +98,7 @@ impl EntryKind {
         match self {
             Self::BuildCache => "build-cache",
             Self::StageImage => "stage-image",
+            Self::CacheMount => "cache-mount",
         }
     }
 }
@@ -99,9 +107,17 @@ impl Entry {
     /// Returns the name under which the entry is stored: readable, valid for every OCI tool, and
     /// different for entries that differ in kind, image, platform, engine class, stage, full key or
     /// content: a source that goes back to what it was finds its older entry. An entry replaces the
-    /// one with the same name.
+    /// one with the same name, and so a cache mount what was saved of it before, by whatever image.
     pub fn name(&self, manifest: &Digest) -> String {
         let platform = self.platform.to_string();
+        if let Some(mount) = &self.mount {
+            let kind = self.kind.as_str();
+            let identity = serde_json::json!([kind, platform, mount]).to_string();
+            let digest = Digest::of(identity.as_bytes());
+            return [kind, &platform, mount, &digest.encoded()[..16]]
+                .map(name_component)
+                .join("/");
+        }
         let identity = serde_json::json!([
             self.kind.as_str(),
             self.image,
@@ -137,6 +153,7 @@ impl Entry {
             kind: match take(annotation::KIND)?.as_str() {
                 "build-cache" => EntryKind::BuildCache,
                 "stage-image" => EntryKind::StageImage,
+                "cache-mount" => EntryKind::CacheMount,
                 _ => return None,
             },
             image: take(annotation::IMAGE)?,
@@ -145,6 +162,7 @@ impl Entry {
             key_base: take(annotation::KEY_BASE)?,
             key_full: take(annotation::KEY_FULL)?,
             stage: take(annotation::STAGE),
+            mount: take(annotation::MOUNT),
             created: take(annotation::CREATED)?.parse().ok()?,
             steps: serde_json::from_str(&take(annotation::STEPS)?).ok()?,
             extra,
@@ -162,8 +180,14 @@ impl Entry {
         put(annotation::ENGINE_CLASS, self.engine_class.clone());
         put(annotation::KEY_BASE, self.key_base.clone());
         put(annotation::KEY_FULL, self.key_full.clone());
-        if let Some(stage) = &self.stage {
-            put(annotation::STAGE, stage.clone());
+        let of_some = [
+            (annotation::STAGE, &self.stage),
+            (annotation::MOUNT, &self.mount),
+        ];
+        for (name, value) in of_some {
+            if let Some(value) = value {
+                put(name, value.clone());
+            }
         }
         put(annotation::CREATED, self.created.to_string());
         put(annotation::STEPS, self.steps.to_string());

@@ -142,6 +142,7 @@ fn group(entry: &Entry) -> impl Ord + use<> {
         entry.platform.clone(),
         entry.engine_class.clone(),
         entry.stage.clone(),
+        entry.mount.clone(),
     )
 }
 

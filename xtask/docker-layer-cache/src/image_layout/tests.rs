@@ -25,6 +25,7 @@ pub(super) fn entry(image: &str, key: &str) -> Entry {
         key_base: "base".to_owned(),
         key_full: key.to_owned(),
         stage: Some("build".to_owned()),
+        mount: None,
         created: Timestamp::from(SystemTime::UNIX_EPOCH),
         steps: serde_json::json!([{"seconds": 1.5}]),
         extra: [("other".to_owned(), "kept".to_owned())].into(),

@@ -26,3 +26,11 @@ pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v
 ///
 /// Source: <https://github.com/moby/buildkit/blob/v0.25.0/cache/remotecache/v1/spec.go>
 pub const BUILDKIT_CACHE_CONFIG: &str = "application/vnd.buildkit.cacheconfig.v0";
+/// The config blob of a cache mount in the store: JSON, what the manifest is for people.
+pub const CACHE_MOUNT_CONFIG: &str =
+    "application/vnd.docker-layer-cache.cache-mount.config.v1+json";
+/// What is in a cache mount: text, zstd.
+pub const CACHE_MOUNT_LISTING: &str =
+    "application/vnd.docker-layer-cache.cache-mount.listing.v1+zstd";
+/// Files of a cache mount, one behind the other: zstd.
+pub const CACHE_MOUNT_PACK: &str = "application/vnd.docker-layer-cache.cache-mount.pack.v1+zstd";

@@ -296,6 +296,7 @@ impl Save<'_> {
             key_base: self.built.base_key.to_string(),
             key_full: self.built.full_key.to_string(),
             stage: stage.map(str::to_owned),
+            mount: None,
             created: Timestamp::from(SystemTime::now()),
             steps: serde_json::to_value(&self.built.steps).expect("steps are JSON"),
             extra,

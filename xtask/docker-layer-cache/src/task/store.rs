@@ -100,6 +100,10 @@ fn kind(item: &InventoryItem) -> String {
             (EntryKind::BuildCache, _) => "build-cache".to_owned(),
             (EntryKind::StageImage, None) => "stage-image".to_owned(),
             (EntryKind::StageImage, Some(stage)) => format!("stage-image {stage}"),
+            (EntryKind::CacheMount, _) => {
+                let mount = stored.entry.mount.as_deref().unwrap_or_default();
+                format!("cache-mount {mount}")
+            }
         },
     }
 }

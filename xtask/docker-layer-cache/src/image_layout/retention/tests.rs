@@ -3,7 +3,7 @@ use std::fs::File;
 use proptest::prelude::*;
 
 use super::super::tests::{all, collect, entry, names, save, store};
-use super::super::{ImageLayout, StoredEntry};
+use super::super::{EntryKind, ImageLayout, StoredEntry};
 use super::*;
 
 /// Sets the last use of an entry, in seconds before now; a negative number is the future.
@@ -235,4 +235,31 @@ proptest! {
         prop_assert_eq!(layout.verify_all(&inventory).damaged, Vec::new());
         prop_assert_eq!(inventory.unnamed_bytes(), 0);
     }
+}
+
+#[test]
+fn a_cache_mount_has_one_entry_whichever_image_saved_it() {
+    let (_folder, layout) = store();
+    let writer = layout.writer().expect("a writer");
+    let mount = |image: &str, mount: &str| Entry {
+        kind: EntryKind::CacheMount,
+        stage: None,
+        mount: Some(mount.to_owned()),
+        ..entry(image, image)
+    };
+    for (image, id) in [("app", "npm"), ("app", "cargo"), ("web", "npm")] {
+        save(&writer, &mount(image, id), &[image.as_bytes()]);
+    }
+    drop(writer);
+    let retention = Retention {
+        keep: Some(1),
+        ..all()
+    };
+    collect(&layout, &retention).expect("collected");
+    let entries = layout.entries().expect("entries");
+    let found: Vec<_> = entries
+        .iter()
+        .map(|stored| (stored.entry.mount.as_deref(), stored.entry.image.as_str()))
+        .collect();
+    assert_eq!(found, [(Some("cargo"), "app"), (Some("npm"), "web")]);
 }

@@ -74,6 +74,7 @@ pub(super) fn report(inventory: &Inventory, item: &InventoryItem) -> serde_json:
         "image": entry.map(|entry| &entry.image),
         "platform": entry.map(|entry| entry.platform.to_string()),
         "stage": entry.and_then(|entry| entry.stage.as_ref()),
+        "mount": entry.and_then(|entry| entry.mount.as_ref()),
         "engine_class": entry.map(|entry| &entry.engine_class),
         "key": entry.map(|entry| json!({ "base": entry.key_base, "full": entry.key_full })),
         "created": entry.map(|entry| entry.created.to_string()),
