@@ -1,6 +1,7 @@
 //! End-to-end tests: the real binary on real engines.
 //!
-//! Every scenario runs once per engine, as `<engine>::<scenario>`. Engines come from
+//! Every scenario runs once per engine, as `<engine>::<scenario>`; on named engines the central ones
+//! run with each other builder and strategy too, as `<engine>-<way>::<scenario>`. Engines come from
 //! `DOCKER_LAYER_CACHE_TEST_ENGINES`: `name=DOCKER_HOST` pairs, separated by commas or white space,
 //! each optionally followed by options behind semicolons:
 //!
@@ -24,6 +25,7 @@ mod cycle;
 mod damaged_store;
 mod errors;
 mod key;
+mod partial_hits;
 mod pass_through;
 mod plan;
 mod registry;
@@ -92,18 +94,46 @@ fn trials() -> Vec<Trial> {
         base_moves::SCENARIOS,
         damaged_store::SCENARIOS,
         shared_layers::SCENARIOS,
+        partial_hits::SCENARIOS,
         pass_through::SCENARIOS,
         plan::SCENARIOS,
         storage_errors::SCENARIOS,
         store_life::SCENARIOS,
         secrets::SCENARIOS,
     ];
+    let on_every_way = [
+        cycle::SCENARIOS,
+        base_moves::SCENARIOS,
+        shared_layers::SCENARIOS,
+        partial_hits::SCENARIOS,
+    ];
     for engine in support::engines() {
         for &(name, scenario) in scenarios.into_iter().flatten() {
             trials.push(engine_trial(&engine, name, scenario));
         }
+        for other in other_ways(&engine) {
+            for &(name, scenario) in on_every_way.into_iter().flatten() {
+                trials.push(engine_trial(&other, name, scenario));
+            }
+        }
     }
     trials
+}
+
+/// Returns a named engine with each builder and strategy that is not its own best one.
+fn other_ways(
+    engine: &Result<Arc<Engine>, support::Absent>,
+) -> Vec<Result<Arc<Engine>, support::Absent>> {
+    let Some(engine) = engine.as_ref().ok().filter(|engine| engine.is_ours()) else {
+        return Vec::new();
+    };
+    match engine.other_ways() {
+        Ok(ways) => ways.into_iter().map(|way| Ok(Arc::new(way))).collect(),
+        Err(error) => vec![Err(support::Absent {
+            name: format!("{}-other", engine.name()),
+            reason: error.message().unwrap_or_default().to_owned(),
+        })],
+    }
 }
 
 fn engine_trial(

@@ -23,6 +23,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     ("docker_load_that_dies_half_way_builds", dying_docker_load),
     (
+        "build_whose_engine_lost_a_snapshot_is_run_again",
+        lost_snapshot,
+    ),
+    (
         "commands_killed_again_and_again_lose_nothing",
         killed_commands,
     ),
@@ -106,7 +110,10 @@ fn dying_docker_save(bench: &Bench<'_>) -> Outcome {
     for (how, end) in ends {
         bench.wipe()?;
         let project = Project::on(&base)?;
-        let docker = Docker::new("save", &format!("real \"$@\" | head -c 700000; {end}"))?;
+        let docker = Docker::new(
+            "'image save'",
+            &format!("real \"$@\" | head -c 700000; {end}"),
+        )?;
         let cold = docker.run(bench, &mut project.command(&["docker-ci"]))?;
         if !docker.was_called() {
             // The builder exports its cache by itself here.
@@ -145,7 +152,10 @@ fn dying_docker_load(bench: &Bench<'_>) -> Outcome {
     let cold = project.ci(bench)?;
     for end in ends {
         bench.wipe()?;
-        let docker = Docker::new("load", &format!("head -c 700000 | real \"$@\"; {end}"))?;
+        let docker = Docker::new(
+            "'image load'",
+            &format!("head -c 700000 | real \"$@\"; {end}"),
+        )?;
         let run = docker.run(bench, &mut project.command(&["docker-ci", "--json"]))?;
         if !docker.was_called() {
             // A view is imported here, and nothing loaded.
@@ -160,7 +170,7 @@ fn dying_docker_load(bench: &Bench<'_>) -> Outcome {
     }
     bench.wipe()?;
     let script = "head -c 700000 > /dev/null; : > $here/dead; exit 1";
-    let docker = Docker::new("load", script)?;
+    let docker = Docker::new("'image load'", script)?;
     let run = docker.run(bench, &mut project.command(&["docker-ci"]))?;
     if !matches!(run.code, Some(1 | 4)) {
         return Err(run.failure("does not tell that the engine died"));
@@ -175,6 +185,37 @@ fn dying_docker_load(bench: &Bench<'_>) -> Outcome {
         return Err(again.run.failure("nothing was kept"));
     }
     Ok(())
+}
+
+/// What containerd's garbage collection can do to a build, said by a `docker` that fails once.
+fn lost_snapshot(bench: &Bench<'_>) -> Outcome {
+    let base = bench.base("base")?;
+    let project = Project::on(&base)?;
+    let mount = "failed to mount /tmp/buildkit-mount17: [{Type:overlay Source:overlay Target: Options:[lowerdir=/s/24/fs]}]: err: no such file or directory";
+    let script = format!(
+        "if [ -e $here/lost ]; then real \"$@\"; exit $?; fi; \
+         : > $here/lost; echo 'ERROR: failed to solve: {mount}' >&2; exit 1"
+    );
+    // Nothing restored, then everything.
+    let docker = Docker::new("'buildx build'|'buildx bake'", &script)?;
+    let cold = docker.run(bench, &mut project.command(&["docker-ci"]))?;
+    if !docker.was_called() {
+        // The classic builder has no snapshots that could be lost.
+        return Ok(());
+    }
+    cold.success()?.says(&["building once more"])?;
+    let files = bench.files(&project.tag)?;
+
+    bench.wipe()?;
+    let docker = Docker::new("'buildx build'|'buildx bake'", &script)?;
+    let warm = docker.run(bench, &mut project.command(&["docker-ci"]))?;
+    warm.success()?.says(&["building once more"])?;
+    let reused = bench.files(&project.tag)?.reused_since(&files);
+    if reused.len() == ALL.len() {
+        Ok(())
+    } else {
+        Err(format!("reused {reused:?} alone").into())
+    }
 }
 
 fn killed_commands(bench: &Bench<'_>) -> Outcome {
@@ -214,8 +255,9 @@ fn killed_commands(bench: &Bench<'_>) -> Outcome {
     project.check_truth(&again, &base, &base)
 }
 
-/// Does it again where containerd collected what it was just unpacking: a killed command's own
-/// `docker build` may still run beside the next. <https://github.com/moby/buildkit/issues/6521>
+/// Does it again where containerd collected what it was just unpacking, even twice: a killed
+/// command's own `docker build` may still run beside the next.
+/// <https://github.com/moby/buildkit/issues/6521>
 fn past_engine_race<T>(mut build: impl FnMut() -> Result<T, Failed>) -> Result<T, Failed> {
     let mut n_tries = 0;
     loop {
@@ -231,11 +273,12 @@ fn past_engine_race<T>(mut build: impl FnMut() -> Result<T, Failed>) -> Result<T
     }
 }
 
-/// A `docker` command of which one subcommand of `docker image` is another script.
+/// A `docker` command of which one subcommand is another script.
 struct Docker(TempDir);
 
 impl Docker {
-    /// The script can call the real `docker` as `real`.
+    /// The script can call the real `docker` as `real`. `subcommand` is a pattern of the shell's
+    /// `case`, for the first two words.
     fn new(subcommand: &str, script: &str) -> Result<Self, Failed> {
         let folder = TempDir::with_prefix("dlc-test-docker-")?;
         let here = folder.path().display();
@@ -246,7 +289,7 @@ impl Docker {
              if [ -e $here/dead ]; then echo 'Cannot connect to the Docker daemon' >&2; exit 1; fi\n\
              real() {{ docker \"$@\"; }}\n\
              case \"$1 $2\" in\n\
-             'image {subcommand}') : > $here/called; {script};;\n\
+             {subcommand}) : > $here/called; {script};;\n\
              *) exec docker \"$@\";;\n\
              esac\n"
         );

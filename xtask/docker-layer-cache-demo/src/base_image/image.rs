@@ -24,6 +24,7 @@ pub struct Blob {
 pub struct BaseImage {
     name: Arc<str>,
     variant: u32,
+    on_build: Arc<[String]>,
     tools: Layer,
     index: Blob,
     manifest: Blob,
@@ -56,14 +57,26 @@ impl BaseImage {
     /// Returns the same image with another `/etc/base-release`.
     #[must_use]
     pub fn variant(&self, n: u32) -> Self {
-        Self::assemble(self.tools.clone(), &self.name, n)
+        Self::assemble(self.tools.clone(), &self.name, n, &self.on_build)
     }
 
     /// Returns the same image with this name in its `/etc/base-release`: nothing that was built on
     /// another one, and that an engine may still hold, is taken for built on this one.
     #[must_use]
     pub fn named(&self, name: &str) -> Self {
-        Self::assemble(self.tools.clone(), name, self.variant)
+        Self::assemble(self.tools.clone(), name, self.variant, &self.on_build)
+    }
+
+    /// Returns the same image with these `ONBUILD` instructions.
+    #[must_use]
+    pub fn on_build(&self, instructions: &[&str]) -> Self {
+        let on_build: Vec<String> = instructions.iter().map(|&text| text.to_owned()).collect();
+        Self::assemble(
+            self.tools.clone(),
+            &self.name,
+            self.variant,
+            &on_build.into(),
+        )
     }
 
     /// Returns what `/etc/base-release` says, with its newline.
@@ -109,10 +122,10 @@ impl BaseImage {
     }
 
     fn from_entries(entries: &[Entry]) -> Self {
-        Self::assemble(Layer::new(entries), "base", 0)
+        Self::assemble(Layer::new(entries), "base", 0, &Arc::default())
     }
 
-    fn assemble(tools: Layer, name: &str, variant: u32) -> Self {
+    fn assemble(tools: Layer, name: &str, variant: u32, on_build: &Arc<[String]>) -> Self {
         let marker = Layer::new(&[Entry::file(
             "etc/base-release",
             release(name, variant).into_bytes(),
@@ -128,6 +141,7 @@ impl BaseImage {
                 "config": {
                     "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
                     "Cmd": ["sh"],
+                    "OnBuild": **on_build,
                 },
                 "rootfs": { "type": "layers", "diff_ids": [tools.diff_id, marker.diff_id] },
                 "history": [
@@ -158,6 +172,7 @@ impl BaseImage {
         Self {
             name: name.into(),
             variant,
+            on_build: Arc::clone(on_build),
             tools,
             index,
             manifest,

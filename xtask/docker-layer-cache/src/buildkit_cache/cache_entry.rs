@@ -60,7 +60,9 @@ impl CacheGraph {
             let mut larger = view.clone();
             larger.merge(graph);
             larger.unify();
-            if view.is_empty() || larger.write().is_ok() {
+            let mut joined = larger.clone();
+            joined.join_leaves();
+            if view.is_empty() || joined.write().is_ok() {
                 view = larger;
             }
         }

@@ -38,6 +38,7 @@ mod prune;
 mod stage_layers;
 mod stage_records;
 mod cache_entry;
+mod join_leaves;
 mod written;
 mod error;
 

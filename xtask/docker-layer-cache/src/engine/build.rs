@@ -105,12 +105,34 @@ impl Docker {
         self.run_build(argv, Some(dockerfile), false, Some(limit), &[], &mut |_| {})
     }
 
+    /// Runs a build, and once more where the engine lost what it was building on.
     fn run_build(
         &self,
         argv: &[String],
         stdin: Option<&str>,
         is_classic: bool,
         limit: Option<Duration>,
+        stages: &[String],
+        print: &mut dyn FnMut(&str),
+    ) -> Result<BuildOutcome, EngineError> {
+        let mut outcome = self.run_once(argv, stdin, is_classic, stages, print)?;
+        let failure = outcome.failure.as_ref();
+        if !is_classic && failure.is_some_and(Failure::is_snapshot_lost) {
+            print(
+                "warning: the engine collected a snapshot of its own while it built on it; building once more",
+            );
+            let first = outcome.duration;
+            outcome = self.run_once(argv, stdin, is_classic, stages, print)?;
+            outcome.duration += first;
+        }
+        Ok(outcome)
+    }
+
+    fn run_once(
+        &self,
+        argv: &[String],
+        stdin: Option<&str>,
+        is_classic: bool,
         stages: &[String],
         print: &mut dyn FnMut(&str),
     ) -> Result<BuildOutcome, EngineError> {
@@ -273,6 +295,20 @@ impl Failure {
             .any(|symptom| text.contains(symptom))
     }
 
+    /// Tells whether the engine lost a snapshot of its own while the build stood on it: with the
+    /// containerd image store its garbage collection can overtake a build, above all beside
+    /// another one that was killed. The same build goes well a moment later.
+    /// <https://github.com/moby/buildkit/issues/4024>, <https://github.com/moby/buildkit/issues/6521>
+    fn is_snapshot_lost(&self) -> bool {
+        let is_lost = |error: &String| {
+            error.contains("snapshot") && error.contains("does not exist")
+                || error.contains("failed to mount")
+                    && error.contains("buildkit-mount")
+                    && error.contains("no such file or directory")
+        };
+        !self.is_of_a_step() && self.errors.iter().any(is_lost)
+    }
+
     /// Tells whether the error names this blob.
     pub fn names(&self, blob: &Digest) -> bool {
         self.errors
@@ -398,6 +434,34 @@ mod tests {
                 "failed to solve: failed to prepare sha256:1 as x: parent snapshot sha256:2 does not exist: not found",
             ],
             true,
+        );
+    }
+
+    #[test]
+    fn lost_snapshots_are_told_from_failed_steps() {
+        let check = |error: &str, expected| {
+            let failure = Failure {
+                exit_code: 1,
+                errors: vec![error.to_owned()],
+            };
+            assert_eq!(failure.is_snapshot_lost(), expected, "{error}");
+        };
+        check(
+            "failed to solve: failed to mount /tmp/buildkit-mount17: [{Type:overlay Source:overlay Target: Options:[lowerdir=/s/24/fs:/s/13/fs index=off]}]: mount source: \"overlay\", target: \"/tmp/buildkit-mount17\", fstype: overlay, flags: 0, data: \"lowerdir=/s/24/fs:/s/13/fs,index=off\", err: no such file or directory",
+            true,
+        );
+        check(
+            "failed to solve: failed to prepare sha256:1 as x: parent snapshot sha256:2 does not exist: not found",
+            true,
+        );
+        check(
+            "failed to apply diffs: failed to stat lower snapshot 7: snapshot 7 does not exist: not found",
+            true,
+        );
+        check("failed to solve: content sha256:12: not found", false);
+        check(
+            "process \"/bin/sh -c snapshot does not exist\" did not complete successfully: exit code: 3",
+            false,
         );
     }
 }

@@ -200,6 +200,12 @@ fn step_name(name: &str) -> Option<(String, String, String)> {
     Some((stage.to_owned(), place.to_owned(), instruction.to_owned()))
 }
 
+/// What is said before the ID of a container that has ended: by Docker before 23.0, and since.
+const REMOVAL: [&str; 2] = [
+    "Removing intermediate container ",
+    " ---> Removed intermediate container ",
+];
+
 /// Reads what the classic builder prints.
 #[derive(Debug, Default)]
 pub struct ClassicProgress {
@@ -223,10 +229,8 @@ impl ClassicProgress {
         // What a container prints can look like anything: only its removal ends it. Output without
         // a line end stands before that on the same line.
         if let Some(container) = &self.container {
-            if line
-                .strip_suffix(container.as_str())
-                .is_some_and(|text| text.ends_with("Removing intermediate container "))
-            {
+            let is_gone = |text: &str| REMOVAL.iter().any(|said| text.ends_with(said));
+            if line.strip_suffix(container.as_str()).is_some_and(is_gone) {
                 self.container = None;
             }
             return;

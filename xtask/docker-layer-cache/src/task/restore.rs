@@ -261,6 +261,7 @@ fn view(
         };
         restored.plan = Some(Planned::new(job, keyed, import, plan, is_lost));
     }
+    graph.join_leaves();
     let written = graph
         .write()
         .map_err(|error| Error::new(exit_code::STORE, error))?;

@@ -54,9 +54,18 @@ impl<'a> Bench<'a> {
     /// Returns a base image of a name of its own: behind the engine's mirror for Docker Hub where
     /// there is one on loopback that takes writes, otherwise at the test's own registry.
     pub(crate) fn base(&self, name: &str) -> Result<Base, Failed> {
+        self.base_of(name, base_image()?)
+    }
+
+    /// As [`Bench::base`], with these `ONBUILD` instructions.
+    pub(crate) fn base_on_build(&self, name: &str, lines: &[&str]) -> Result<Base, Failed> {
+        self.base_of(name, &base_image()?.on_build(lines))
+    }
+
+    fn base_of(&self, name: &str, image: &BaseImage) -> Result<Base, Failed> {
         let name = unique(name);
         // Engines can keep build cache "in use" that no wipe removes: each base is one of its own.
-        let image = &base_image()?.named(&name);
+        let image = &image.named(&name);
         for mirror in self.loopback_mirrors()? {
             if let Ok(base) = Base::at_mirror(&mirror, &name, image) {
                 return Ok(base);

@@ -18,7 +18,20 @@ pub(crate) struct Engine {
     pub(super) path: Option<String>,
     pub(super) config: Option<String>,
     pub(super) lock: PathBuf,
+    /// What chooses another builder or strategy than the engine's own best one.
+    settings: Vec<(&'static str, &'static str)>,
     in_use: Mutex<()>,
+}
+
+/// What builds on an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TestedBuilder {
+    /// Neither mounts nor here-documents nor `COPY --link`.
+    Classic,
+    /// `BuildKit` of Docker 20.10: mounts, but neither here-documents nor `COPY --link`.
+    FirstBuildkit,
+    /// All of it.
+    Buildkit,
 }
 
 /// The right to use an engine, until it is dropped.
@@ -36,6 +49,7 @@ impl Engine {
             path: None,
             config: None,
             lock: lock_file(host),
+            settings: Vec::new(),
             in_use: Mutex::new(()),
         }
     }
@@ -49,7 +63,60 @@ impl Engine {
             lock: lock_file(&host),
             path: None,
             config: None,
+            settings: Vec::new(),
             in_use: Mutex::new(()),
+        }
+    }
+
+    /// Returns the same engine once for each other way in which layers can be kept on it.
+    pub(crate) fn other_ways(&self) -> Result<Vec<Engine>, Failed> {
+        let way = |name: &str, setting| Engine {
+            name: format!("{}-{name}", self.name),
+            host: self.host.clone(),
+            path: self.path.clone(),
+            config: self.config.clone(),
+            lock: self.lock.clone(),
+            settings: vec![setting],
+            in_use: Mutex::new(()),
+        };
+        let driver = self.run(&["info", "--format", "{{json .DriverStatus}}"])?;
+        if driver.contains("io.containerd.snapshotter") {
+            return Ok(Vec::new());
+        }
+        Ok(if self.run(&["buildx", "version"]).is_ok() {
+            let inline = ("DOCKER_LAYER_CACHE_STRATEGY", "inline-stage-images");
+            vec![
+                way("inline", inline),
+                way("classic", ("DOCKER_BUILDKIT", "0")),
+            ]
+        } else if self.client_major()? < 23 {
+            vec![way("buildkit", ("DOCKER_BUILDKIT", "1"))]
+        } else {
+            // Since 23.0 the client has no BuildKit of its own.
+            Vec::new()
+        })
+    }
+
+    fn client_major(&self) -> Result<u32, Failed> {
+        let version = self.run(&["version", "--format", "{{.Client.Version}}"])?;
+        let major = version
+            .split('.')
+            .next()
+            .and_then(|major| major.parse().ok());
+        Ok(major.ok_or_else(|| format!("the client's version is `{}`", version.trim()))?)
+    }
+
+    /// Returns what the builder understands of a Dockerfile.
+    pub(crate) fn builder(&self) -> TestedBuilder {
+        let asked = self
+            .settings
+            .iter()
+            .find(|(name, _)| *name == "DOCKER_BUILDKIT");
+        match asked {
+            Some((_, "0")) => TestedBuilder::Classic,
+            Some(_) => TestedBuilder::FirstBuildkit,
+            None if self.run(&["buildx", "version"]).is_ok() => TestedBuilder::Buildkit,
+            None => TestedBuilder::Classic,
         }
     }
 
@@ -62,8 +129,13 @@ impl Engine {
         self.host.is_some()
     }
 
-    /// Sets the environment in which `docker` reaches this engine and no other.
+    /// Sets the environment in which `docker` reaches this engine and no other, and builds as it is
+    /// to be tested.
     pub(crate) fn environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        self.reach(command).envs(self.settings.iter().copied())
+    }
+
+    fn reach<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         if let Some(host) = &self.host {
             command.env("DOCKER_HOST", host);
             for name in ["DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"] {
@@ -92,7 +164,7 @@ impl Engine {
         // Through the shell's search, so that PATH of the child counts and not ours.
         let mut command = Command::new("/usr/bin/env");
         command.arg("docker").args(arguments).stdin(Stdio::null());
-        self.environment(&mut command);
+        self.reach(&mut command);
         command
     }
 

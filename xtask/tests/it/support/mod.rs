@@ -13,7 +13,7 @@ mod turnstile;
 mod wipe;
 
 pub(crate) use bench::{Bench, unique};
-pub(crate) use engine::Engine;
+pub(crate) use engine::{Engine, TestedBuilder};
 pub(crate) use engine_list::{Absent, engines};
 pub(crate) use files::Files;
 pub(crate) use hostile_registry::{HostileRegistry, Mood};

@@ -1,5 +1,9 @@
 //! Properties that hold for any cache.
 
+use std::collections::BTreeSet;
+
+use super::super::RecordId;
+use super::super::graph::Record;
 use super::*;
 
 /// Caches from a small alphabet, so that they have records in common.
@@ -96,6 +100,25 @@ fn rewritten(graph: &CacheGraph) -> CacheGraph {
 }
 
 proptest! {
+    #[test]
+    fn joined_leaves_are_one_and_change_nothing_else(graph in graph()) {
+        let mut joined = graph.clone();
+        joined.join_leaves();
+        let below: BTreeSet<&RecordId> =
+            joined.records.values().flat_map(Record::links).map(|link| &link.record).collect();
+        let n_leaves = joined.records.keys().filter(|id| !below.contains(id)).count();
+        prop_assert_eq!(n_leaves, usize::from(!graph.is_empty()));
+        prop_assert!(joined.record_ids().is_superset(&graph.record_ids()));
+        prop_assert!(joined.records.len() <= graph.records.len() + 1);
+        let mut again = joined.clone();
+        again.join_leaves();
+        prop_assert_eq!(&again, &joined);
+        joined.prune(|_| true);
+        let mut pruned = graph;
+        pruned.prune(|_| true);
+        prop_assert_eq!(joined, pruned);
+    }
+
     #[test]
     fn merging_is_union(a in graph(), b in graph(), c in graph()) {
         prop_assert_eq!(merged(&[&a, &b]), merged(&[&b, &a]));

@@ -103,15 +103,16 @@ impl Save<'_> {
             .map(|blob| blob.digest.clone())
             .collect();
         let unwanted = &self.not_worth_storing(&graph) - &stored;
-        for layer in manifest
-            .layers
-            .iter()
-            .filter(|layer| !stored.contains(&layer.digest) && !unwanted.contains(&layer.digest))
+        // A layer of `COPY --link` is listed once for each chain that it is in.
+        let layers: BTreeSet<&Digest> = manifest.layers.iter().map(|layer| &layer.digest).collect();
+        for digest in layers
+            .into_iter()
+            .filter(|digest| !stored.contains(digest) && !unwanted.contains(digest))
         {
-            let path = folder.join("blobs/sha256").join(layer.digest.encoded());
+            let path = folder.join("blobs/sha256").join(digest.encoded());
             let (_, size) = self
                 .writer
-                .adopt_file(path.as_std_path(), Some(&layer.digest))
+                .adopt_file(path.as_std_path(), Some(digest))
                 .map_err(|error| of_store(&error))?;
             self.saved.bytes += size;
             self.saved.layers += 1;
