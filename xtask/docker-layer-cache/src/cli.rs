@@ -1,6 +1,7 @@
 //! The command line: the tasks, their flags, and which code they run.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -45,6 +46,9 @@ pub enum Task {
     DockerStore(StoreArgs),
     /// Show the whole job on a small repository, with a registry of its own
     DockerDemo(DemoArgs),
+    /// Read or fill cache mounts: what we call ourselves within a container
+    #[command(hide = true)]
+    DockerCarryMounts(CarryArgs),
 }
 
 /// What every task takes.
@@ -143,6 +147,9 @@ pub(crate) struct BuildArgs {
     /// inline-stage-images [default: the best one that the engine can do]
     #[arg(long, env = "DOCKER_LAYER_CACHE_STRATEGY", value_parser = clap::value_parser!(Strategy))]
     pub strategy: Option<Strategy>,
+    /// Keep the files of cache mounts (`RUN --mount=type=cache`) in the store
+    #[arg(long)]
+    pub cache_mounts: bool,
 }
 
 /// What `docker-restore` takes.
@@ -287,6 +294,14 @@ pub struct DemoArgs {
     pub flags: Vec<OsString>,
 }
 
+/// What `docker-carry-mounts` takes.
+#[derive(Debug, Clone, Args)]
+pub struct CarryArgs {
+    /// The folder with the order
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+}
+
 /// Runs the task that `args` name; the first one is the program's name. Paths are relative to the
 /// shell's current directory.
 ///
@@ -308,6 +323,24 @@ where
 }
 
 impl Task {
+    /// Returns the command that has this program carry mounts, behind its name: the words that stand
+    /// before the task on the command line of now, in an xtask that has our tasks below another of
+    /// its own, and then that task. None where no task of ours is on it.
+    pub(crate) fn to_carry_mounts(words: impl Iterator<Item = OsString>) -> Option<Vec<String>> {
+        let tasks = Self::augment_subcommands(clap::Command::new(""));
+        let is_task = |word: &str| tasks.get_subcommands().any(|task| task.get_name() == word);
+        let mut before = Vec::new();
+        for word in words.skip(1) {
+            let word = word.into_string().ok()?;
+            if is_task(&word) {
+                before.push("docker-carry-mounts".to_owned());
+                return Some(before);
+            }
+            before.push(word);
+        }
+        None
+    }
+
     /// Runs the task.
     ///
     /// # Errors
@@ -322,6 +355,7 @@ impl Task {
             Task::DockerGc(args) => task::gc::run(sh, args),
             Task::DockerStore(args) => task::store::run(sh, args),
             Task::DockerDemo(args) => task::demo::run(sh, args),
+            Task::DockerCarryMounts(args) => task::cache_mounts::carry(&args.folder),
         }
     }
 }
@@ -340,6 +374,19 @@ mod tests {
     #[test]
     fn flags_do_not_contradict_each_other() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn carrying_mounts_is_asked_for_as_the_task_was() {
+        let command = |words: &str| {
+            let words = words.split(' ').map(Into::into);
+            super::Task::to_carry_mounts(words).map(|words| words.join(" "))
+        };
+        let expected = Some("docker-carry-mounts".to_owned());
+        assert_eq!(command("xtask docker-ci --json app"), expected);
+        let expected = Some("ci docker-carry-mounts".to_owned());
+        assert_eq!(command("xtask ci docker-save"), expected);
+        assert_eq!(command("own-tool build"), None);
     }
 
     #[test]

@@ -21,6 +21,7 @@
 mod support;
 
 mod base_moves;
+mod cache_mounts;
 mod cycle;
 mod damaged_store;
 mod errors;
@@ -100,12 +101,14 @@ fn trials() -> Vec<Trial> {
         storage_errors::SCENARIOS,
         store_life::SCENARIOS,
         secrets::SCENARIOS,
+        cache_mounts::SCENARIOS,
     ];
     let on_every_way = [
         cycle::SCENARIOS,
         base_moves::SCENARIOS,
         shared_layers::SCENARIOS,
         partial_hits::SCENARIOS,
+        cache_mounts::SCENARIOS,
     ];
     for engine in support::engines() {
         for &(name, scenario) in scenarios.into_iter().flatten() {

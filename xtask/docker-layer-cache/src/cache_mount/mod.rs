@@ -22,17 +22,12 @@ mod listing;
 mod order;
 mod pack;
 mod parallel;
-#[cfg(unix)]
-mod export;
-#[cfg(unix)]
-mod import;
-#[cfg(unix)]
 mod walk;
+mod export;
+mod import;
 
 pub use error::{MountError, MountErrorKind};
-#[cfg(unix)]
 pub use export::{Exported, export};
-#[cfg(unix)]
 pub use import::{Imported, import};
 pub use listing::{Chunk, Listing, ListingError, Modified, Node, NodeKind, Pack};
 pub use order::{
@@ -40,5 +35,5 @@ pub use order::{
     Report, pack_file,
 };
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

@@ -115,14 +115,14 @@ impl Docker {
         stages: &[String],
         print: &mut dyn FnMut(&str),
     ) -> Result<BuildOutcome, EngineError> {
-        let mut outcome = self.run_once(argv, stdin, is_classic, stages, print)?;
+        let mut outcome = self.run_once(argv, stdin, is_classic, limit, stages, print)?;
         let failure = outcome.failure.as_ref();
         if !is_classic && failure.is_some_and(Failure::is_snapshot_lost) {
             print(
                 "warning: the engine collected a snapshot of its own while it built on it; building once more",
             );
             let first = outcome.duration;
-            outcome = self.run_once(argv, stdin, is_classic, stages, print)?;
+            outcome = self.run_once(argv, stdin, is_classic, limit, stages, print)?;
             outcome.duration += first;
         }
         Ok(outcome)
@@ -133,6 +133,7 @@ impl Docker {
         argv: &[String],
         stdin: Option<&str>,
         is_classic: bool,
+        limit: Option<Duration>,
         stages: &[String],
         print: &mut dyn FnMut(&str),
     ) -> Result<BuildOutcome, EngineError> {

@@ -31,6 +31,9 @@ pub struct MountRecord {
     /// How many bytes came in a second.
     #[serde(default)]
     pub import_rate: Option<f64>,
+    /// How large it was when it was not saved for its size, in bytes.
+    #[serde(default)]
+    pub left_out_bytes: Option<u64>,
 }
 
 /// A mount that is stored, and that steps of this build will mount.
@@ -76,6 +79,25 @@ impl MountRecord {
         // again now and then.
         self.with_seconds = self.with_seconds.map(|with| with * 0.8);
         self
+    }
+
+    /// Notes that the mount, of so many bytes, was not saved for its size.
+    #[must_use]
+    pub fn after_left_out(self, bytes: u64) -> Self {
+        Self {
+            left_out_bytes: Some(bytes),
+            ..self
+        }
+    }
+
+    /// Notes that the mount was not looked at. What was too large is taken to shrink, so that it is
+    /// looked at again after some builds.
+    #[must_use]
+    pub fn after_skipped_save(self) -> Self {
+        Self {
+            left_out_bytes: self.left_out_bytes.map(|bytes| bytes / 10 * 9),
+            ..self
+        }
     }
 
     /// Notes that mounts of so many bytes in all came in, in so many seconds.
@@ -170,7 +192,7 @@ mod tests {
             bytes: megabytes * 1_000_000,
             without_seconds: Some(without),
             with_seconds: with,
-            import_rate: None,
+            ..MountRecord::default()
         }
     }
 

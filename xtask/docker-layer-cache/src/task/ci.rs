@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 use xshell::Shell;
 
+use super::cache_mounts::{self, RestoredMount};
 use super::images::Image;
 use super::job::Job;
 use super::key::{Digests, key};
@@ -26,6 +27,7 @@ struct Report {
     steps: Vec<Step>,
     plan: Option<Planned>,
     disagreements: Vec<Disagreement>,
+    cache_mounts: Vec<RestoredMount>,
     phases: Vec<Phase>,
     result: &'static str,
 }
@@ -99,7 +101,7 @@ fn one(job: &Job<'_>, image: Image) -> Result<Report, Error> {
     let hold = ImageLayout::open_read_only(&job.workspace.store)
         .and_then(|layout| layout.hold())
         .ok();
-    let restored = restore::restore(job, &keyed)?;
+    let mut restored = restore::restore(job, &keyed)?;
     phase(
         "restore",
         restored.bytes,
@@ -112,6 +114,16 @@ fn one(job: &Job<'_>, image: Image) -> Result<Report, Error> {
         }
         .to_owned(),
     );
+    cache_mounts::restore(job, &keyed, &mut restored)?;
+    if !restored.cache_mounts.is_empty() {
+        let filled = restored
+            .cache_mounts
+            .iter()
+            .filter(|mount| mount.is_filled());
+        let filled: Vec<u64> = filled.map(|mount| mount.bytes).collect();
+        let outcome = format!("{} of {} filled", filled.len(), restored.cache_mounts.len());
+        phase("mounts in", filled.iter().sum(), outcome);
+    }
     let built = build::build(job, &keyed, &restored)?;
     phase(
         "build",
@@ -133,6 +145,11 @@ fn one(job: &Job<'_>, image: Image) -> Result<Report, Error> {
             .skipped
             .map_or_else(|| format!("{} new layers", saved.layers), str::to_owned),
     );
+    let mounts = cache_mounts::save(job, &keyed, &restored, &built)?;
+    if !mounts.mounts.is_empty() {
+        let outcome = format!("{} saved", mounts.mounts.len());
+        phase("mounts out", mounts.bytes, outcome);
+    }
     let result = built.result();
     Ok(Report {
         image: keyed.image.name,
@@ -140,6 +157,7 @@ fn one(job: &Job<'_>, image: Image) -> Result<Report, Error> {
         steps: built.steps,
         plan: restored.plan,
         disagreements: built.disagreements,
+        cache_mounts: restored.cache_mounts,
         phases,
         result,
     })

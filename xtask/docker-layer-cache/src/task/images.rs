@@ -54,7 +54,14 @@ pub(crate) struct Image {
     pub(crate) inputs: Vec<InputGlob>,
     /// The strategy, where one is forced.
     pub(crate) strategy: Option<Strategy>,
+    /// The files of its cache mounts are kept.
+    pub(crate) cache_mounts: bool,
+    /// How large each of them may be to be kept: its files, in bytes.
+    pub(crate) cache_mounts_max_bytes: u64,
 }
+
+/// How large a cache mount may be to be kept, where nothing else is said.
+const CACHE_MOUNTS_MAX_BYTES: u64 = 2 << 30;
 
 impl Images {
     /// Reads `docker/images.toml` of the repository at `root`; without one there is one image,
@@ -201,6 +208,7 @@ impl Image {
             self.tags.clone_from(&flags.tag);
         }
         self.strategy = flags.strategy.or(self.strategy);
+        self.cache_mounts |= flags.cache_mounts;
         Ok(self)
     }
 
@@ -302,6 +310,9 @@ struct RawImage {
     #[serde(default)]
     inputs: Vec<InputGlob>,
     strategy: Option<String>,
+    #[serde(default)]
+    cache_mounts: bool,
+    cache_mounts_max_size: Option<String>,
 }
 
 impl RawImage {
@@ -329,6 +340,11 @@ impl RawImage {
             .map(str::parse)
             .transpose()
             .map_err(|error| about(format!("{error}")))?;
+        let max_size = self.cache_mounts_max_size.as_deref().map(parse_size);
+        let cache_mounts_max_bytes = max_size
+            .transpose()
+            .map_err(|error| about(format!("cache-mounts-max-size: {error}")))?
+            .unwrap_or(CACHE_MOUNTS_MAX_BYTES);
         let tags = if self.tags.is_empty() {
             vec![format!("{}:latest", slug(&name))]
         } else {
@@ -346,6 +362,8 @@ impl RawImage {
             ssh: self.ssh,
             inputs: self.inputs,
             strategy,
+            cache_mounts: self.cache_mounts,
+            cache_mounts_max_bytes,
             name,
         })
     }

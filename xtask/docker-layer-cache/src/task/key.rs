@@ -307,7 +307,7 @@ fn relative(path: &Utf8Path, root: &Utf8Path) -> String {
         .replace('\\', "/")
 }
 
-fn host_platform() -> Platform {
+pub(super) fn host_platform() -> Platform {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -1,6 +1,7 @@
 //! The commands: one file each, and the only place where the other modules meet.
 
 pub(crate) mod build;
+pub(crate) mod cache_mounts;
 pub(crate) mod ci;
 pub(crate) mod demo;
 pub(crate) mod gc;

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use super::cache_mounts::RestoredMount;
 use super::offer::Planned;
 use crate::cache_key::{CacheKey, Recipe};
 use crate::engine::{Step, Strategy};
@@ -55,6 +56,9 @@ pub(super) struct Restored {
     pub n_verified: usize,
     /// Blobs that were found missing or damaged: the next save stores them anew.
     pub damaged: Vec<Digest>,
+    /// What became of the cache mounts that are kept.
+    #[serde(default)]
+    pub cache_mounts: Vec<RestoredMount>,
 }
 
 /// What docker-build made.

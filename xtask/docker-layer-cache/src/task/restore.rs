@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use xshell::Shell;
 
+use super::cache_mounts;
 use super::forecast::recorded_steps;
 use super::import_rate::import_cost;
 use super::job::Job;
@@ -34,7 +35,8 @@ pub(crate) fn run(sh: &Shell, args: &RestoreArgs) -> Result<(), Error> {
     for image in job.images(sh)? {
         let _lock = job.lock(&image)?;
         let keyed = key(&job, image, Digests::OfLastKey)?;
-        let restored = restore(&job, &keyed)?;
+        let mut restored = restore(&job, &keyed)?;
+        cache_mounts::restore(&job, &keyed, &mut restored)?;
         if args.json {
             ui::data(
                 serde_json::json!({ "image": keyed.image.name, "key": keyed.keys, "restored": restored }),
@@ -64,10 +66,7 @@ pub(super) fn restore(job: &Job<'_>, keyed: &Keyed) -> Result<Restored, Error> {
     if job.dry_run {
         return Ok(restored);
     }
-    let path = job.workspace.work_file(&keyed.image, "job.json");
-    let mut notes = Notes::read(&path).unwrap_or_else(|| Notes::new(&keyed.recipe));
-    notes.restored = Some(restored.clone());
-    notes.write(&path)?;
+    note(job, keyed, &restored)?;
     if restored.entries.is_empty() {
         job.talk.say(format_args!(
             "{}: nothing in the store helps this build",
@@ -87,6 +86,14 @@ pub(super) fn restore(job: &Job<'_>, keyed: &Keyed) -> Result<Restored, Error> {
         ));
     }
     Ok(restored)
+}
+
+/// Notes what was restored, for the commands behind this one.
+pub(super) fn note(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result<(), Error> {
+    let path = job.workspace.work_file(&keyed.image, "job.json");
+    let mut notes = Notes::read(&path).unwrap_or_else(|| Notes::new(&keyed.recipe));
+    notes.restored = Some(restored.clone());
+    notes.write(&path)
 }
 
 fn try_restore(job: &Job<'_>, keyed: &Keyed, mut strategy: Strategy) -> Result<Restored, Error> {

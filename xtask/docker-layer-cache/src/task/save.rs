@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use xshell::Shell;
 
+use super::cache_mounts;
 use super::forecast::recorded_annotation;
 use super::import_rate::import_rate_annotation;
 use super::job::Job;
@@ -49,9 +50,10 @@ pub(crate) fn run(sh: &Shell, args: &TaskArgs) -> Result<(), Error> {
         };
         let keyed = key(&job, image, Digests::OfLastBuild)?;
         let saved = save(&job, &keyed, &restored, &built)?;
+        let mounts = cache_mounts::save(&job, &keyed, &restored, &built)?;
         if args.json {
             ui::data(
-                serde_json::json!({ "image": keyed.image.name, "key": keyed.keys, "saved": saved }),
+                serde_json::json!({ "image": keyed.image.name, "key": keyed.keys, "saved": saved, "cache_mounts": mounts }),
             )?;
         }
     }
@@ -199,7 +201,7 @@ fn try_save(
 }
 
 /// Drops what the configuration does not want to keep.
-fn tidy(job: &Job<'_>, layout: &ImageLayout) {
+pub(super) fn tidy(job: &Job<'_>, layout: &ImageLayout) {
     let retention = Retention {
         max_size_bytes: job.workspace.images.max_size_bytes,
         keep: Some(KEEP),

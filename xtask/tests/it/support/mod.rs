@@ -15,7 +15,7 @@ mod wipe;
 pub(crate) use bench::{Bench, unique};
 pub(crate) use engine::{Engine, TestedBuilder};
 pub(crate) use engine_list::{Absent, engines};
-pub(crate) use files::Files;
+pub(crate) use files::{Files, tree_of_image};
 pub(crate) use hostile_registry::{HostileRegistry, Mood};
 pub(crate) use project::Project;
 pub(crate) use report::Report;

@@ -18,7 +18,7 @@ fn unknown_fields_name_line_and_nearest() {
         parse("[image.app]\ntarget = \"x\"\ndockerfil = \"y\"\n").expect_err("unknown field");
     assert_eq!(
         error.to_string(),
-        "`docker/images.toml` line 3: unknown field `dockerfil`, expected one of `dockerfile`, `context`, `target`, `platforms`, `tags`, `build-args`, `build-contexts`, `secrets`, `ssh`, `inputs`, `strategy`"
+        "`docker/images.toml` line 3: unknown field `dockerfil`, expected one of `dockerfile`, `context`, `target`, `platforms`, `tags`, `build-args`, `build-contexts`, `secrets`, `ssh`, `inputs`, `strategy`, `cache-mounts`, `cache-mounts-max-size`"
     );
     assert_eq!(error.hint(), Some("did you mean `dockerfile`?"));
 }
@@ -65,4 +65,26 @@ fn sizes() {
         assert_eq!(parse_size(text), Ok(expected));
     }
     assert!(parse_size("8 XB").is_err());
+}
+
+#[test]
+fn cache_mounts_are_kept_where_that_is_said() {
+    let images = parse(
+        "[image.a]\n[image.b]\ncache-mounts = true\n[image.c]\ncache-mounts = true\ncache-mounts-max-size = \"500 MB\"\n",
+    )
+    .expect("valid");
+    let found: Vec<_> = images
+        .list
+        .iter()
+        .map(|image| (image.cache_mounts, image.cache_mounts_max_bytes))
+        .collect();
+    assert_eq!(
+        found,
+        [(false, 2 << 30), (true, 2 << 30), (true, 500_000_000)]
+    );
+    let error = parse("[image.a]\ncache-mounts-max-size = \"much\"\n").expect_err("no size");
+    assert!(
+        error.to_string().contains("cache-mounts-max-size: `much`"),
+        "{error}"
+    );
 }
