@@ -20,6 +20,7 @@
 
 mod support;
 
+mod bake;
 mod base_moves;
 mod cycle;
 mod damaged_store;
@@ -61,6 +62,7 @@ fn trials() -> Vec<Trial> {
     let groups = [
         ("tidy", tidy::TESTS),
         ("errors", errors::TESTS),
+        ("bake", bake::TESTS),
         ("key", key::TESTS),
         ("secrets", secrets::TESTS),
         ("secrets", token_secrets::TESTS),
@@ -110,6 +112,20 @@ fn trials() -> Vec<Trial> {
     for engine in support::engines() {
         for &(name, scenario) in scenarios.into_iter().flatten() {
             trials.push(engine_trial(&engine, name, scenario));
+        }
+        for (plugin, scenarios) in [
+            ("buildx", bake::BAKE_SCENARIOS),
+            ("compose", bake::COMPOSE_SCENARIOS),
+        ] {
+            let obstacle = engine.as_ref().ok();
+            let obstacle = obstacle.and_then(|engine| bake::obstacle(engine, plugin));
+            for &(name, scenario) in scenarios {
+                let trial = engine_trial(&engine, name, scenario);
+                trials.push(match &obstacle {
+                    None => trial,
+                    Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
+                });
+            }
         }
         for other in other_ways(&engine) {
             for &(name, scenario) in on_every_way.into_iter().flatten() {

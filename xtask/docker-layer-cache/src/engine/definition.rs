@@ -52,8 +52,10 @@ pub struct BuildDefinition {
     pub labels: BTreeMap<String, String>,
     /// Nobody asked for it: another image of the file builds on it.
     pub only_linked: bool,
-    /// What the file asks for and is left out, each as one sentence.
+    /// What the file asks for and is left out, each as one sentence: the image lacks it.
     pub left_out: Vec<String>,
+    /// What is left out and changes nothing of the image.
+    pub notes: Vec<String>,
 }
 
 /// A file that cannot be followed.

@@ -84,7 +84,7 @@ impl EngineError {
             EngineErrorKind::NoSpace => {
                 Some("free space on the engine's disk, for example with `docker system prune`")
             }
-            EngineErrorKind::MissingPlugin if self.command.ends_with("compose") => Some(
+            EngineErrorKind::MissingPlugin if self.command.contains("compose") => Some(
                 "install Docker's compose plugin (`docker-compose-plugin`, or `docker-compose` 2 and later)",
             ),
             EngineErrorKind::MissingPlugin => {
@@ -106,6 +106,9 @@ impl fmt::Display for EngineError {
             }
             EngineErrorKind::PermissionDenied => {
                 write!(f, "no permission to use the Docker engine: {}", self.detail)
+            }
+            EngineErrorKind::Definition => {
+                write!(f, "`{}` refuses it: {}", self.command, self.detail)
             }
             _ => write!(f, "`{}` failed: {}", self.command, self.detail),
         }

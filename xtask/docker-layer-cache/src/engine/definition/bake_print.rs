@@ -105,7 +105,7 @@ fn definition(
     // The registries are asked at every `docker-key`: what is built on is never older.
     fields.take("pull");
     for cache in ["cache-from", "cache-to"] {
-        fields.leave_out(cache, "the cache is ours");
+        fields.leave_cache_out(cache);
     }
     fields.leave_out(
         "annotations",
@@ -143,13 +143,9 @@ fn definition(
         secrets: fields.list("secret", secret)?,
         ssh: fields.list("ssh", ssh)?,
         labels: plain_values(fields.map("labels")?),
-        only_linked: false,
-        left_out: Vec::new(),
+        ..BuildDefinition::default()
     };
-    Ok(BuildDefinition {
-        left_out: fields.finish()?,
-        ..definition
-    })
+    fields.finish(definition)
 }
 
 fn folder(context: &str) -> &str {

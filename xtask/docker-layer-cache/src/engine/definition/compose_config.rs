@@ -89,7 +89,7 @@ fn definition(
     // The registries are asked at every `docker-key`: what is built on is never older.
     fields.take("pull");
     for cache in ["cache_from", "cache_to"] {
-        fields.leave_out(cache, "the cache is ours");
+        fields.leave_cache_out(cache);
     }
     for attestation in ["provenance", "sbom"] {
         fields.ignore(attestation, is("false"));
@@ -132,13 +132,9 @@ fn definition(
         secrets: fields.list("secrets", |one| secret(one, secrets))?,
         ssh: fields.texts("ssh")?,
         labels: fields.map("labels")?,
-        only_linked: false,
-        left_out: Vec::new(),
+        ..BuildDefinition::default()
     };
-    Ok(BuildDefinition {
-        left_out: fields.finish()?,
-        ..definition
-    })
+    fields.finish(definition)
 }
 
 /// Returns a secret that a service uses as `docker build` takes it: the file's top level says where

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::DefinitionError;
+use super::{BuildDefinition, DefinitionError};
 
 /// The fields of one image that were not read yet.
 pub(super) struct Fields<'a> {
     /// Such as ``target `web` ``.
     pub(super) of: String,
     left: BTreeMap<&'a str, &'a Value>,
-    pub(super) left_out: Vec<String>,
+    left_out: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl<'a> Fields<'a> {
@@ -28,6 +29,7 @@ impl<'a> Fields<'a> {
             of,
             left: left.map(|(name, value)| (name.as_str(), value)).collect(),
             left_out: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -95,6 +97,14 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| self.not_understood(field))
     }
 
+    /// Takes a field that rules the cache, which is ours.
+    pub(super) fn leave_cache_out(&mut self, field: &str) {
+        if self.take(field).is_some() {
+            let note = format!("{}: `{field}` is not used: the cache is ours", self.of);
+            self.notes.push(note);
+        }
+    }
+
     /// Takes a field for what it says to be left out.
     pub(super) fn leave_out(&mut self, field: &str, why: &str) {
         if self.take(field).is_some() {
@@ -129,11 +139,18 @@ impl<'a> Fields<'a> {
         ))
     }
 
-    /// Refuses what is left: each field by its name.
-    pub(super) fn finish(mut self) -> Result<Vec<String>, DefinitionError> {
+    /// Returns the definition with what was left out; what was not read is refused by its name.
+    pub(super) fn finish(
+        mut self,
+        definition: BuildDefinition,
+    ) -> Result<BuildDefinition, DefinitionError> {
         self.left.retain(|field, _| !field.starts_with("x-"));
         let Some(field) = self.left.keys().next() else {
-            return Ok(self.left_out);
+            return Ok(BuildDefinition {
+                left_out: self.left_out,
+                notes: self.notes,
+                ..definition
+            });
         };
         let hint = match *field {
             "no-cache" | "no_cache" | "no-cache-filter" => {

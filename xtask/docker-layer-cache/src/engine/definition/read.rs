@@ -55,7 +55,14 @@ impl Docker {
         }
         // Without the plugin, docker complains of the first flag: only this tells it for certain.
         let version = [plugin, "version"].map(str::to_owned);
-        let command = format!("docker {plugin}");
+        let command = format!(
+            "docker {plugin} {}",
+            if plugin == "compose" {
+                "config"
+            } else {
+                "bake"
+            }
+        );
         if !self.output(&version)?.status.success() {
             let detail = format!("the {plugin} plugin is not there");
             return Err(EngineError::new(

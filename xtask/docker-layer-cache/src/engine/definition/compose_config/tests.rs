@@ -50,7 +50,7 @@ fn every_version_says_the_same() {
         assert_eq!(web.ssh, ["default"]);
         assert_eq!(web.build_contexts["base"], "target:base");
         assert_eq!(web.build_contexts["docs"], "/repo/docs");
-        assert_eq!(web.left_out.len(), 2, "{version}: {:?}", web.left_out);
+        assert_eq!((web.left_out.len(), web.notes.len()), (0, 2), "{version}");
         assert_eq!(worker.context, "/repo");
     }
 }
