@@ -120,6 +120,12 @@ fn three_targets(bench: &Bench<'_>) -> Outcome {
     let project = project(bench)?;
     let job = |variables: &[(&str, &str)]| {
         let run = baked(&project, bench, &["docker-ci", "--json"], variables)?.success()?;
+        for image in ["shared", "web", "worker"] {
+            let wrong = run.report(image)?.disagreements;
+            if !wrong.is_empty() {
+                return Err(run.failure(&format!("`{image}` was forecast otherwise: {wrong:?}")));
+            }
+        }
         Ok::<_, Failed>((run, images(&project, bench)?))
     };
     let (cold_run, cold) = job(&[])?;
@@ -247,11 +253,25 @@ fn refused(bench: &Bench<'_>) -> Outcome {
         .says(&["warning", "`annotations`"])?;
     // The classic builder would leave the link out, and build something else.
     let classic = [("DOCKER_BUILDKIT", "0")];
-    let mut command = project.command(&["docker-build", "web", "--bake"]);
-    command.arg(project.root().join("docker-bake.hcl"));
-    bench.engine.environment(&mut command).envs(classic);
     project.write("docker-bake.hcl", &file)?;
-    Run::of(&mut command)?.exit(2)?.says(&["`web`", "buildx"])?;
+    let mut command = project.command(&["docker-build", "web"]);
+    command
+        .arg("--bake")
+        .arg(project.root().join("docker-bake.hcl"));
+    bench.engine.environment(&mut command).envs(classic);
+    Run::of(&mut command)?.exit(2)?.says(&["buildx"])?;
+    // A linked target that fails leaves nothing that is built on the last one of it.
+    let job = || baked(&project, bench, &["docker-ci"], &[]);
+    job()?.success()?;
+    let image = format!("{}:web", project.tag);
+    bench.engine.run(&["image", "rm", &image])?;
+    let shared = project.read("shared/Dockerfile")?;
+    project.write("shared/Dockerfile", &shared.replace("mkdir /out", "exit 7"))?;
+    let run = job()?;
+    assert_ne!(run.code, Some(0));
+    run.says(&["`web`: not built, as `shared` failed"])?;
+    let images = bench.engine.run(&["images", "--quiet", &image])?;
+    assert_eq!(images.trim(), "", "`web` was built on the last `shared`");
     Ok(())
 }
 

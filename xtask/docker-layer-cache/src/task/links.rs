@@ -5,6 +5,8 @@
 //! key, so that no other job on the engine can put another image under it, and it is of a host that
 //! cannot be (RFC 2606): an engine that asks registries first finds nothing there.
 
+use std::collections::BTreeSet;
+
 use camino::Utf8PathBuf;
 
 use super::images::{Image, slug};
@@ -14,7 +16,7 @@ use super::notes::write_file;
 use super::stage_images::{unique, untag};
 use crate::cache_key::Ingredient;
 use crate::engine::{Builder, Strategy};
-use crate::error::Error;
+use crate::error::{Error, exit_code};
 use crate::oci::Digest;
 
 /// What all tags of linked images begin with.
@@ -49,6 +51,17 @@ pub(super) fn check(job: &Job<'_>, image: &Image, strategy: Strategy) -> Result<
         ))
         .with_hint("use a builder with the driver `docker` (`docker buildx use default`)")),
         _ => Ok(()),
+    }
+}
+
+/// Refuses to go on with what builds on an image that failed: the last one is still there.
+pub(super) fn without(image: &Image, failed: &BTreeSet<String>) -> Result<(), Error> {
+    match image.links().find(|(_, other)| failed.contains(*other)) {
+        None => Ok(()),
+        Some((_, other)) => Err(Error::new(
+            exit_code::BUILD,
+            format_args!("image `{}`: not built, as `{other}` failed", image.name),
+        )),
     }
 }
 

@@ -112,7 +112,7 @@ fn definition(
         "images are loaded into the engine, whose builds do not keep them",
     );
     let is_attested = fields
-        .list("attest", attestation)?
+        .list("attest", |map| Some(pairs(map)))?
         .iter()
         .any(|one| !one.contains("disabled=true"));
     if is_attested {
@@ -187,10 +187,6 @@ fn pairs(map: &Map<String, Value>) -> String {
     let pairs: Vec<(&str, String)> = pairs.collect();
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(n, v)| (*n, v.as_str())).collect();
     csv(&pairs)
-}
-
-fn attestation(map: &Map<String, Value>) -> Option<String> {
-    Some(pairs(map))
 }
 
 fn secret(map: &Map<String, Value>) -> Option<String> {
