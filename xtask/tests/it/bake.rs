@@ -17,9 +17,12 @@ pub(crate) const TESTS: &[Test] = &[
     ("missing_plugins_and_files_are_named", missing_things),
 ];
 
+/// On each other way of these engines too.
+pub(crate) const THREE_TARGETS: Scenario = ("three_baked_targets_hit_after_a_wipe", three_targets);
+
 /// On engines whose client has buildx.
 pub(crate) const BAKE_SCENARIOS: &[Scenario] = &[
-    ("three_baked_targets_hit_after_a_wipe", three_targets),
+    THREE_TARGETS,
     ("bake_and_images_toml_are_merged", merged),
     ("what_bake_refuses_is_said", refused),
 ];
@@ -139,6 +142,8 @@ fn three_targets(bench: &Bench<'_>) -> Outcome {
         &format!("{}:web", project.tag),
     ])?;
     assert_eq!(label.trim(), "two words ${x}");
+    let untold = bench.engine.run(&["images", "--quiet", "shared"])?;
+    assert_eq!(untold.trim(), "", "nobody asked for a tag `shared`");
     // All hits, on an engine that has nothing.
     bench.wipe()?;
     let (run, warm) = job(&[])?;
@@ -299,7 +304,7 @@ fn services(bench: &Bench<'_>) -> Outcome {
 /// Returns why a scenario cannot run: the client has no such plugin.
 pub(crate) fn obstacle(engine: &crate::support::Engine, plugin: &str) -> Option<String> {
     if plugin == "buildx" && engine.builder() != TestedBuilder::Buildkit {
-        return Some("needs the buildx plugin".to_owned());
+        return Some("needs BuildKit, by the buildx plugin".to_owned());
     }
     let has = engine.run(&[plugin, "version"]).is_ok();
     (!has).then(|| format!("needs the {plugin} plugin"))

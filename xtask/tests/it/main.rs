@@ -117,20 +117,13 @@ fn trials() -> Vec<Trial> {
             ("buildx", bake::BAKE_SCENARIOS),
             ("compose", bake::COMPOSE_SCENARIOS),
         ] {
-            let obstacle = engine.as_ref().ok();
-            let obstacle = obstacle.and_then(|engine| bake::obstacle(engine, plugin));
-            for &(name, scenario) in scenarios {
-                let trial = engine_trial(&engine, name, scenario);
-                trials.push(match &obstacle {
-                    None => trial,
-                    Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
-                });
-            }
+            trials.extend(plugin_trials(&engine, plugin, scenarios));
         }
         for other in other_ways(&engine) {
             for &(name, scenario) in on_every_way.into_iter().flatten() {
                 trials.push(engine_trial(&other, name, scenario));
             }
+            trials.extend(plugin_trials(&other, "buildx", &[bake::THREE_TARGETS]));
         }
     }
     trials
@@ -150,6 +143,26 @@ fn other_ways(
             reason: error.message().unwrap_or_default().to_owned(),
         })],
     }
+}
+
+/// Returns the scenarios that need a plugin of the client; without it they are ignored.
+fn plugin_trials(
+    engine: &Result<Arc<Engine>, support::Absent>,
+    plugin: &str,
+    scenarios: &[Scenario],
+) -> Vec<Trial> {
+    let obstacle = engine
+        .as_ref()
+        .ok()
+        .and_then(|engine| bake::obstacle(engine, plugin));
+    let trial = |&(name, scenario): &Scenario| {
+        let trial = engine_trial(engine, name, scenario);
+        match &obstacle {
+            None => trial,
+            Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
+        }
+    };
+    scenarios.iter().map(trial).collect()
 }
 
 fn engine_trial(

@@ -112,7 +112,7 @@ fn class(ingredient: &Ingredient) -> &'static str {
         Ingredient::Image { .. } => "image name",
         Ingredient::EngineClass { .. } => "engine class",
         Ingredient::Dockerfile { .. } => "Dockerfile",
-        Ingredient::LinkedImage { .. } => "image",
+        Ingredient::LinkedImage { .. } => "linked image",
         Ingredient::BuildArg { .. } => "build arg",
         Ingredient::IgnoreRules { .. } => "ignore file",
         other => kind(other),

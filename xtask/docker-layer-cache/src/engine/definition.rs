@@ -1,4 +1,4 @@
-//! Images as bake and compose files define them: pure.
+//! Images as bake and compose files define them: `read` asks docker's plugins, the rest is pure.
 //!
 //! ```text
 //! docker-bake.hcl ─ docker buildx bake --print ─▶ JSON ─▶ definitions
@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A field that would make another image, and that not every build of ours can follow, is refused
-//! by its name. What only rules the cache, or adds to the image what no step sees, is left out with
-//! a note.
+//! by its name, and so is one that is not known. What only rules the cache, or goes with an image to
+//! a registry, is left out with a note.
 
 mod bake_print;
 mod compose_config;

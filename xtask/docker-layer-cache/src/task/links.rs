@@ -73,8 +73,13 @@ pub(super) fn ingredients(job: &Job<'_>, image: &Image) -> Result<Vec<Ingredient
     links.dedup();
     let ingredient = |other: &str| {
         let path = job.workspace.key_dir.join(format!("{}.full", slug(other)));
-        let key_file = std::fs::read(&path)
-            .map_err(|error| Error::usage(format_args!("cannot read `{path}`: {error}")))?;
+        let key_file = std::fs::read(&path).map_err(|error| {
+            Error::usage(format_args!(
+                "image `{}` builds on `{other}`, whose key `{path}` cannot be read: {error}",
+                image.name
+            ))
+            .with_hint("`target:` contexts are for images of a bake or Compose file")
+        })?;
         Ok(Ingredient::LinkedImage {
             image: other.to_owned(),
             digest: Digest::of(&key_file),

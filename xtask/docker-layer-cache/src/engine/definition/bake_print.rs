@@ -4,9 +4,8 @@
 //! { "group": { "default": { "targets": ["web"] } },
 //!   "target": { "web": { "context": ".", "dockerfile": "Dockerfile", "args": { "V": "1" } } } }
 //! ```
-//! Linked targets stand under `target` too. Before buildx 0.17 or so, secrets and the like are
-//! texts, later ones tables; and from then on some values are escaped, such that bake can read its
-//! own output again.
+//! Linked targets stand under `target` too. In buildx 0.13 secrets and the like are texts, in 0.29
+//! tables; and 0.29 escapes some values, such that bake can read its own output again.
 //!
 //! Source: <https://github.com/docker/buildx/blob/v0.29.1/bake/bake.go>
 
@@ -109,7 +108,7 @@ fn definition(
     }
     fields.leave_out(
         "annotations",
-        "images are loaded into the engine, whose builds do not keep them",
+        "give them to the image where it is pushed (`docker buildx imagetools create --annotation`)",
     );
     let is_attested = fields
         .list("attest", |map| Some(pairs(map)))?

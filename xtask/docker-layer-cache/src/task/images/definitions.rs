@@ -211,7 +211,8 @@ fn image(
         context: absolute(&definition.context),
         target: definition.target.clone(),
         platform: only_platform(&definition.platforms).map_err(about)?,
-        tags: if definition.tags.is_empty() {
+        // What was only linked was not asked for: no tag of that name may move.
+        tags: if definition.tags.is_empty() && !definition.only_linked {
             vec![format!("{}:latest", slug(&name))]
         } else {
             definition.tags.clone()
