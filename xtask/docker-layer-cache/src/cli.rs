@@ -119,6 +119,12 @@ pub(crate) struct StorePlaceArgs {
 /// Flags that beat `images.toml`.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct BuildArgs {
+    /// Take the images from this bake file (several times: from all of them together)
+    #[arg(long, value_name = "FILE")]
+    pub bake: Vec<Utf8PathBuf>,
+    /// Take the images from this Compose file (several times: from all of them together)
+    #[arg(long, value_name = "FILE", conflicts_with = "bake")]
+    pub compose: Vec<Utf8PathBuf>,
     /// The Dockerfile
     #[arg(long, value_name = "FILE")]
     pub dockerfile: Option<Utf8PathBuf>,

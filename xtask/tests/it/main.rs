@@ -20,6 +20,7 @@
 
 mod support;
 
+mod bake;
 mod base_moves;
 mod cache_mounts;
 mod cycle;
@@ -62,6 +63,7 @@ fn trials() -> Vec<Trial> {
     let groups = [
         ("tidy", tidy::TESTS),
         ("errors", errors::TESTS),
+        ("bake", bake::TESTS),
         ("key", key::TESTS),
         ("secrets", secrets::TESTS),
         ("secrets", token_secrets::TESTS),
@@ -114,10 +116,17 @@ fn trials() -> Vec<Trial> {
         for &(name, scenario) in scenarios.into_iter().flatten() {
             trials.push(engine_trial(&engine, name, scenario));
         }
+        for (plugin, scenarios) in [
+            ("buildx", bake::BAKE_SCENARIOS),
+            ("compose", bake::COMPOSE_SCENARIOS),
+        ] {
+            trials.extend(plugin_trials(&engine, plugin, scenarios));
+        }
         for other in other_ways(&engine) {
             for &(name, scenario) in on_every_way.into_iter().flatten() {
                 trials.push(engine_trial(&other, name, scenario));
             }
+            trials.extend(plugin_trials(&other, "buildx", &[bake::THREE_TARGETS]));
         }
     }
     trials
@@ -137,6 +146,26 @@ fn other_ways(
             reason: error.message().unwrap_or_default().to_owned(),
         })],
     }
+}
+
+/// Returns the scenarios that need a plugin of the client; without it they are ignored.
+fn plugin_trials(
+    engine: &Result<Arc<Engine>, support::Absent>,
+    plugin: &str,
+    scenarios: &[Scenario],
+) -> Vec<Trial> {
+    let obstacle = engine
+        .as_ref()
+        .ok()
+        .and_then(|engine| bake::obstacle(engine, plugin));
+    let trial = |&(name, scenario): &Scenario| {
+        let trial = engine_trial(engine, name, scenario);
+        match &obstacle {
+            None => trial,
+            Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
+        }
+    };
+    scenarios.iter().map(trial).collect()
 }
 
 fn engine_trial(

@@ -54,6 +54,13 @@ pub enum Ingredient {
     },
     /// A base image, for one platform.
     Base(Base),
+    /// Another image of ours that this one builds on.
+    LinkedImage {
+        /// Its name in the configuration.
+        image: String,
+        /// Of its full key.
+        digest: Digest,
+    },
     /// A build argument that the Dockerfile uses.
     BuildArg {
         /// Such as `RUBY_VERSION`.
@@ -159,6 +166,9 @@ impl Ingredient {
                     Some(digest) => line.field("manifest").digest(digest),
                     None => line.field("tag").digest(&base.digest),
                 }
+            }
+            Self::LinkedImage { image, digest } => {
+                Line::new("linked-image").field(image).digest(digest)
             }
             Self::BuildArg { name, digest } => {
                 let line = Line::new("arg").field(name);

@@ -99,6 +99,7 @@ pub(super) fn kind(ingredient: &Ingredient) -> &'static str {
         Ingredient::Dockerfile { .. } => "dockerfile",
         Ingredient::Frontend { .. } => "frontend",
         Ingredient::Base(_) => "base",
+        Ingredient::LinkedImage { .. } => "linked-image",
         Ingredient::BuildArg { .. } => "build-arg",
         Ingredient::IgnoreRules { .. } => "ignore-rules",
         Ingredient::Input { .. } => "input",
@@ -111,6 +112,7 @@ fn class(ingredient: &Ingredient) -> &'static str {
         Ingredient::Image { .. } => "image name",
         Ingredient::EngineClass { .. } => "engine class",
         Ingredient::Dockerfile { .. } => "Dockerfile",
+        Ingredient::LinkedImage { .. } => "linked image",
         Ingredient::BuildArg { .. } => "build arg",
         Ingredient::IgnoreRules { .. } => "ignore file",
         other => kind(other),
@@ -123,6 +125,7 @@ pub(super) fn name(ingredient: &Ingredient) -> String {
         Ingredient::Image { name }
         | Ingredient::EngineClass { name }
         | Ingredient::BuildArg { name, .. } => name.clone(),
+        Ingredient::LinkedImage { image, .. } => image.clone(),
         Ingredient::Target { stage } => stage.clone(),
         Ingredient::Platform { platform } => platform.to_string(),
         Ingredient::Frontend { reference, .. } => reference.familiar(),
@@ -151,6 +154,7 @@ fn value(ingredient: &Ingredient) -> String {
         Ingredient::Dockerfile { path, digest } | Ingredient::IgnoreRules { path, digest } => {
             format!("{path} {digest}")
         }
+        Ingredient::LinkedImage { digest, .. } => digest.to_string(),
         Ingredient::Input { kind, digest, .. } => format!("{kind} {digest}"),
         // A short value can be guessed from its digest: that it differs is all we say.
         Ingredient::BuildArg { digest, .. } => match digest {

@@ -228,6 +228,14 @@ fn explanations_are_sentences() {
             "build arg `V` is no longer set".to_owned(),
         ),
         (
+            vec![],
+            vec![Ingredient::LinkedImage {
+                image: "base".into(),
+                digest: one.clone(),
+            }],
+            "linked image `base` is new".to_owned(),
+        ),
+        (
             vec![Ingredient::Target { stage: "a".into() }],
             vec![Ingredient::Target { stage: "b".into() }],
             "target changed: `a` → `b`".to_owned(),
@@ -394,6 +402,8 @@ fn any_ingredient() -> impl Strategy<Value = Ingredient> {
             digest
         }),
         any_base().prop_map(Ingredient::Base),
+        (text(), any_digest())
+            .prop_map(|(image, digest)| Ingredient::LinkedImage { image, digest }),
         (text(), proptest::option::of(any_digest()))
             .prop_map(|(name, digest)| Ingredient::BuildArg { name, digest }),
         (text(), any_digest()).prop_map(|(path, digest)| Ingredient::IgnoreRules { path, digest }),

@@ -22,6 +22,8 @@ pub struct BuildRequest {
     pub secrets: Vec<String>,
     /// SSH agents or keys as docker takes them, such as `default`.
     pub ssh: Vec<String>,
+    /// Labels of the result, name and value.
+    pub labels: Vec<(String, String)>,
     /// More build contexts, name and value.
     pub build_contexts: Vec<(String, String)>,
     /// Bases by the name that the Dockerfile gives them, and what they are pinned to.
@@ -101,6 +103,9 @@ impl BuildRequest {
         }
         for ssh in &self.ssh {
             flag("ssh", ssh);
+        }
+        for (name, value) in &self.labels {
+            flag("label", &format!("{name}={value}"));
         }
         for source in &self.cache_from {
             match source {
@@ -223,6 +228,7 @@ mod tests {
             ],
             secrets: vec!["id=npm,env=T".into()],
             ssh: vec!["default".into()],
+            labels: vec![("org.example.v".into(), "a b".into())],
             build_contexts: vec![],
             pins: vec![(
                 "debian:12".into(),
@@ -259,6 +265,7 @@ mod tests {
                 "--target=--run time",
                 "--secret=id=npm,env=T",
                 "--ssh=default",
+                "--label=org.example.v=a b",
                 "--cache-from=type=local,\"src=/tmp/a,b\"",
                 "--cache-to=type=inline",
                 &pin,

@@ -55,6 +55,10 @@ fn target(request: &BuildRequest) -> Value {
             literal(&format!("docker-image://{reference}")).into(),
         );
     }
+    let mut labels: Map<String, Value> = Map::new();
+    for (name, value) in &request.labels {
+        labels.insert(literal(name), literal(value).into());
+    }
     let mut args: Map<String, Value> = Map::new();
     for arg in &request.build_args {
         args.insert(literal(&arg.name), literal(&arg.value).into());
@@ -67,6 +71,7 @@ fn target(request: &BuildRequest) -> Value {
         "dockerfile": literal(request.dockerfile.as_str()),
         "contexts": contexts,
         "args": args,
+        "labels": labels,
         "secret": literals(&request.secrets),
         "ssh": literals(&request.ssh),
         "attest": ["type=provenance,disabled=true"],
@@ -120,6 +125,7 @@ mod tests {
             }],
             secrets: vec!["id=npm,env=T".into()],
             ssh: vec![],
+            labels: vec![("l".into(), "${x}".into())],
             build_contexts: vec![],
             pins: vec![],
             syntax: None,
@@ -130,6 +136,7 @@ mod tests {
         let json: Value = serde_json::from_str(&bake_json(&[request])).expect("it is JSON");
         let target = &json["target"]["build-0"];
         assert_eq!(target["args"]["V"], "$${HOME} %%{ if } $x");
+        assert_eq!(target["labels"]["l"], "$${x}");
         assert_eq!(target["cache-to"], json!(["type=inline"]));
         assert_eq!(target["tags"], json!(["x:1"]));
         assert_eq!(json["group"]["default"]["targets"], json!(["build-0"]));

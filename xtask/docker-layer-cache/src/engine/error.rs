@@ -22,6 +22,10 @@ pub enum EngineErrorKind {
     PermissionDenied,
     /// The engine has no space left.
     NoSpace,
+    /// A plugin of the command is missing.
+    MissingPlugin,
+    /// A bake or compose file is refused by the plugin that reads it.
+    Definition,
     /// The command failed for another reason.
     Failed,
     /// The command answered something that we do not understand.
@@ -80,7 +84,15 @@ impl EngineError {
             EngineErrorKind::NoSpace => {
                 Some("free space on the engine's disk, for example with `docker system prune`")
             }
-            EngineErrorKind::Failed | EngineErrorKind::Protocol => None,
+            EngineErrorKind::MissingPlugin if self.command.contains("compose") => Some(
+                "install Docker's compose plugin (`docker-compose-plugin`, or `docker-compose` 2 and later)",
+            ),
+            EngineErrorKind::MissingPlugin => {
+                Some("install Docker's buildx plugin (`docker-buildx-plugin`, or `docker-buildx`)")
+            }
+            EngineErrorKind::Definition | EngineErrorKind::Failed | EngineErrorKind::Protocol => {
+                None
+            }
         }
     }
 }
@@ -94,6 +106,9 @@ impl fmt::Display for EngineError {
             }
             EngineErrorKind::PermissionDenied => {
                 write!(f, "no permission to use the Docker engine: {}", self.detail)
+            }
+            EngineErrorKind::Definition => {
+                write!(f, "`{}` refuses it: {}", self.command, self.detail)
             }
             _ => write!(f, "`{}` failed: {}", self.command, self.detail),
         }

@@ -14,6 +14,7 @@ mod bake;
 mod build;
 mod builders;
 mod client;
+mod definition;
 mod detect;
 mod error;
 mod helper;
@@ -25,6 +26,9 @@ mod transfer;
 pub use argv::{BuildArg, BuildRequest, CacheSource, CacheTarget, Output};
 pub use build::{BuildOutcome, Failure};
 pub use client::Docker;
+pub use definition::{
+    BakePrint, BuildDefinition, DefinitionError, LINK, bake_definitions, compose_definitions,
+};
 pub use detect::{Builder, Engine, ImageStore};
 pub use error::{EngineError, EngineErrorKind};
 pub use helper::{HelperBuild, HelperMount};

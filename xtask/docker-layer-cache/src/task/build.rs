@@ -8,6 +8,7 @@ use xshell::Shell;
 use super::import_rate::learn_from_build;
 use super::job::Job;
 use super::key::{Digests, Keyed, key};
+use super::links;
 use super::notes::{Built, Notes, Restored, write_file};
 use super::offer::compare;
 use super::stage_images::{
@@ -51,13 +52,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         None => job.strategy(&keyed.image)?,
     };
     let image = &keyed.image;
-    if strategy == Strategy::StageImages && !(image.secrets.is_empty() && image.ssh.is_empty()) {
-        let name = &image.name;
-        return Err(Error::usage(format_args!(
-            "image `{name}`: the classic builder knows neither secrets nor ssh"
-        ))
-        .with_hint("install the buildx plugin, or Docker 23 or later, to build with BuildKit"));
-    }
+    links::check(job, image, strategy)?;
     let unsaved = job.workspace.work_file(image, "unsaved");
     let unsaved_before = unsaved.exists();
     // What an earlier build saw that was not saved: seconds, above all.
@@ -65,7 +60,9 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         .ok()
         .and_then(|json| serde_json::from_slice(&json).ok())
         .unwrap_or_default();
-    let builder = Builder::new(job, keyed, strategy)?;
+    let mut builder = Builder::new(job, keyed, strategy)?;
+    let link_tag = links::new_tag(image);
+    builder.tags.extend(link_tag.clone());
     if !matches!(job.engine()?.builder, crate::engine::Builder::Buildx { .. }) {
         pin_bases(job, keyed)?;
     }
@@ -125,6 +122,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
     if let Some(failure) = &outcome.failure {
         return Err(of_failure(keyed, failure));
     }
+    links::note_tag(job, image, link_tag.as_deref())?;
     if strategy != Strategy::StageImages {
         outcome.steps = with_unprinted(keyed, outcome.steps);
     }
@@ -180,6 +178,9 @@ pub(super) struct Builder<'a> {
     strategy: Strategy,
     stages: Vec<String>,
     named: NamedDockerfile,
+    build_contexts: Vec<(String, String)>,
+    /// Of the image itself.
+    tags: Vec<String>,
 }
 
 impl<'a> Builder<'a> {
@@ -195,6 +196,8 @@ impl<'a> Builder<'a> {
             strategy,
             stages: keyed.stage_names(),
             named,
+            build_contexts: links::build_contexts(job, keyed)?,
+            tags: keyed.image.tags.clone(),
         })
     }
 
@@ -217,12 +220,13 @@ impl<'a> Builder<'a> {
                 .collect(),
             secrets: image.secrets.clone(),
             ssh: image.ssh.clone(),
-            build_contexts: self.keyed.build_contexts(),
+            labels: image.labels.clone().into_iter().collect(),
+            build_contexts: self.build_contexts.clone(),
             pins: self.named.pins().to_vec(),
             syntax: self.keyed.syntax(),
             cache_from: Vec::new(),
             cache_to: None,
-            output: Output::Image(image.tags.clone()),
+            output: Output::Image(self.tags.clone()),
         }
     }
 
@@ -363,7 +367,7 @@ impl<'a> Builder<'a> {
                 ..self.stage_request(stage)
             };
             if stage == evaluation.target {
-                request.output = Output::Image(self.keyed.image.tags.clone());
+                request.output = Output::Image(self.tags.clone());
             }
             let mut outcome = self.run_request(&request)?;
             self.named.rename_steps(&mut outcome.steps, &self.stages);

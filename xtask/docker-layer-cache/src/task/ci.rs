@@ -1,5 +1,6 @@
 //! `docker-ci`: the whole job.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -10,7 +11,7 @@ use super::images::Image;
 use super::job::Job;
 use super::key::{Digests, key};
 use super::offer::{self, Planned};
-use super::{build, restore, save};
+use super::{build, links, restore, save};
 use crate::cache_key::Keys;
 use crate::cli::CiArgs;
 use crate::engine::Step;
@@ -47,8 +48,10 @@ pub(crate) fn run(sh: &Shell, args: &CiArgs) -> Result<(), Error> {
     let args = &args.task;
     let mut table = Table::new(&["image", "step", "result", ">bytes", ">seconds"]);
     let mut failed = None;
+    let mut names_failed: BTreeSet<String> = BTreeSet::new();
     for image in job.images(sh)? {
-        match one(&job, image) {
+        let name = image.name.clone();
+        match links::without(&image, &names_failed).and_then(|()| one(&job, image)) {
             Ok(report) => {
                 for phase in &report.phases {
                     let seconds = format!("{:.2}", phase.seconds);
@@ -65,6 +68,7 @@ pub(crate) fn run(sh: &Shell, args: &CiArgs) -> Result<(), Error> {
                 }
             }
             Err(error) => {
+                names_failed.insert(name);
                 // The last one is printed by whoever called us.
                 if let Some(earlier) = failed.replace(error) {
                     ui::print_error(&earlier);

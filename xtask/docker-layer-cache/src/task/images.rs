@@ -1,5 +1,6 @@
 //! `docker/images.toml`: which images there are, and where they are kept.
 
+mod definitions;
 mod input_glob;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,10 @@ use crate::engine::Strategy;
 use crate::error::Error;
 use crate::oci::Platform;
 
+pub(crate) use definitions::Definitions;
 pub(crate) use input_glob::InputGlob;
+
+use definitions::Settings;
 
 /// What `docker/images.toml` says, with defaults filled in and paths made absolute.
 #[derive(Debug, Clone)]
@@ -25,6 +29,10 @@ pub(crate) struct Images {
     pub(crate) max_size_bytes: Option<u64>,
     /// The images, by name.
     pub(crate) list: Vec<Image>,
+    /// Where images are defined otherwise.
+    pub(crate) definitions: Option<Definitions>,
+    /// What is said of images that are defined otherwise.
+    settings: BTreeMap<String, Settings>,
 }
 
 /// One image.
@@ -46,6 +54,10 @@ pub(crate) struct Image {
     pub(crate) build_args: BTreeMap<String, String>,
     /// More build contexts.
     pub(crate) build_contexts: BTreeMap<String, String>,
+    /// Labels of the result.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Another image builds on it.
+    pub(crate) is_linked: bool,
     /// Secrets, as docker takes them.
     pub(crate) secrets: Vec<String>,
     /// SSH agents or keys, as docker takes them.
@@ -93,6 +105,11 @@ impl Images {
             .map(parse_size)
             .transpose()
             .map_err(|error| Error::usage(format_args!("`{path}`: `store.max-size`: {error}")))?;
+        let definitions = Definitions::new(file.bake.as_slice(), file.compose.as_slice(), root)
+            .map_err(|error| error.during(format_args!("`{path}`")))?;
+        let settings = file.image.iter();
+        let settings = settings.map(|(name, raw)| (name.clone(), Settings::of(raw)));
+        let settings = settings.collect();
         let named = if file.image.is_empty() {
             BTreeMap::from([(default_name(root), RawImage::default())])
         } else {
@@ -109,6 +126,8 @@ impl Images {
             store: root.join(file.store.path),
             max_size_bytes,
             list,
+            definitions,
+            settings,
         })
     }
 
@@ -265,6 +284,8 @@ pub(super) fn slug(name: &str) -> String {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
+    bake: Option<Utf8PathBuf>,
+    compose: Option<Utf8PathBuf>,
     #[serde(default)]
     store: RawStore,
     #[serde(default)]
@@ -322,18 +343,7 @@ impl RawImage {
             Some(path) => clean(&root.join(path)),
             None => default_dockerfile(root),
         };
-        let platform = match self.platforms.as_slice() {
-            [] => None,
-            [one] => Some(
-                one.parse()
-                    .map_err(|error| about(format!("platforms: {error}")))?,
-            ),
-            _ => {
-                return Err(about(
-                    "platforms: only one platform an image is supported so far".to_owned(),
-                ));
-            }
-        };
+        let platform = only_platform(&self.platforms).map_err(about)?;
         let strategy = self
             .strategy
             .as_deref()
@@ -358,6 +368,8 @@ impl RawImage {
             tags,
             build_args: self.build_args,
             build_contexts: self.build_contexts,
+            labels: BTreeMap::new(),
+            is_linked: false,
             secrets: self.secrets,
             ssh: self.ssh,
             inputs: self.inputs,
@@ -366,6 +378,17 @@ impl RawImage {
             cache_mounts_max_bytes,
             name,
         })
+    }
+}
+
+fn only_platform(platforms: &[String]) -> Result<Option<Platform>, String> {
+    match platforms {
+        [] => Ok(None),
+        [one] => one
+            .parse()
+            .map(Some)
+            .map_err(|error| format!("platforms: {error}")),
+        _ => Err("platforms: only one platform an image is supported so far".to_owned()),
     }
 }
 

@@ -3,10 +3,11 @@
 use std::cell::OnceCell;
 use std::fs::File;
 
+use camino::Utf8PathBuf;
 use xshell::Shell;
 
 use super::Workspace;
-use super::images::Image;
+use super::images::{Definitions, Image};
 use crate::cli::{OfferArgs, TaskArgs};
 use crate::engine::{Docker, Engine, Strategy};
 use crate::error::Error;
@@ -56,9 +57,20 @@ impl<'a> Job<'a> {
 
     /// Returns the images that the command line names, with its flags put over them.
     pub(super) fn images(&self, sh: &Shell) -> Result<Vec<Image>, Error> {
-        let selected = self.workspace.images.select(&self.args.images)?;
-        let several = selected.len() > 1;
+        let names = &self.args.images;
         let flags = &self.args.build;
+        let current = Utf8PathBuf::from_path_buf(sh.current_dir()).unwrap_or_default();
+        let workspace = &self.workspace;
+        let selected = match Definitions::of_flags(flags, &current, workspace)? {
+            Some(definitions) => definitions.images(names, workspace, &self.docker, self.talk)?,
+            None => workspace
+                .images
+                .select(names)?
+                .into_iter()
+                .cloned()
+                .collect(),
+        };
+        let several = selected.len() > 1;
         if several
             && (flags.dockerfile.is_some() || flags.target.is_some() || !flags.tag.is_empty())
         {
@@ -68,7 +80,7 @@ impl<'a> Job<'a> {
         }
         selected
             .into_iter()
-            .map(|image| image.clone().with_flags(flags, sh))
+            .map(|image| image.with_flags(flags, sh))
             .collect()
     }
 

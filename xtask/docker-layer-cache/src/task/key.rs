@@ -13,6 +13,7 @@ use super::bases::{self, Ahead, Lock, Look};
 use super::dockerfile::Source;
 use super::images::Image;
 use super::job::Job;
+use super::links;
 use super::notes::{Notes, write_file};
 use crate::cache_key::{self, Ingredient, KeyKind, Keys, Recipe};
 use crate::cli::KeyArgs;
@@ -218,6 +219,7 @@ pub(super) fn key(job: &Job<'_>, image: Image, digests: Digests) -> Result<Keyed
     ingredients.extend(build_args(&image, &evaluation));
     ingredients.extend(files::inputs(job, &image, found_inputs)?);
     ingredients.extend(bases.ingredients);
+    ingredients.extend(links::ingredients(job, &image)?);
     // 5. Recipe, keys, files.
     let recipe = Recipe::new(ingredients);
     let workspace = &job.workspace;

@@ -16,6 +16,7 @@ mod dockerfile;
 mod forecast;
 mod import_rate;
 mod job;
+mod links;
 mod notes;
 mod offer;
 mod stage_images;
