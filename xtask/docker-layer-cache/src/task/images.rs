@@ -350,11 +350,8 @@ impl RawImage {
             .map(str::parse)
             .transpose()
             .map_err(|error| about(format!("{error}")))?;
-        let max_size = self.cache_mounts_max_size.as_deref().map(parse_size);
-        let cache_mounts_max_bytes = max_size
-            .transpose()
-            .map_err(|error| about(format!("cache-mounts-max-size: {error}")))?
-            .unwrap_or(CACHE_MOUNTS_MAX_BYTES);
+        let cache_mounts_max_bytes =
+            cache_mounts_max_bytes(self.cache_mounts_max_size.as_deref()).map_err(about)?;
         let tags = if self.tags.is_empty() {
             vec![format!("{}:latest", slug(&name))]
         } else {
@@ -379,6 +376,12 @@ impl RawImage {
             name,
         })
     }
+}
+
+/// Reads `cache-mounts-max-size`.
+fn cache_mounts_max_bytes(text: Option<&str>) -> Result<u64, String> {
+    text.map_or(Ok(CACHE_MOUNTS_MAX_BYTES), parse_size)
+        .map_err(|error| format!("cache-mounts-max-size: {error}"))
 }
 
 fn only_platform(platforms: &[String]) -> Result<Option<Platform>, String> {

@@ -6,7 +6,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::super::Workspace;
 use super::super::notes::write_file;
-use super::{Image, InputGlob, RawImage, clean, is_folder, only_platform, slug};
+use super::{
+    Image, InputGlob, RawImage, cache_mounts_max_bytes, clean, is_folder, only_platform, slug,
+};
 use crate::cli::BuildArgs;
 use crate::engine::{
     BuildDefinition, DefinitionError, Docker, EngineErrorKind, LINK, Strategy, bake_definitions,
@@ -27,6 +29,8 @@ pub(crate) enum Definitions {
 pub(super) struct Settings {
     inputs: Vec<InputGlob>,
     strategy: Option<String>,
+    cache_mounts: bool,
+    cache_mounts_max_size: Option<String>,
     /// A field that the other file defines.
     defined: Option<&'static str>,
 }
@@ -47,6 +51,8 @@ impl Settings {
         Settings {
             inputs: raw.inputs.clone(),
             strategy: raw.strategy.clone(),
+            cache_mounts: raw.cache_mounts,
+            cache_mounts_max_size: raw.cache_mounts_max_size.clone(),
             defined: defined
                 .iter()
                 .find(|(_, is_set)| *is_set)
@@ -181,7 +187,7 @@ fn image(
             "`{field}` of `docker/images.toml` is defined here too"
         ))
         .with_hint(format_args!(
-            "leave only `inputs` and `strategy` in `[image.{name}]`"
+            "leave only `inputs`, `strategy` and `cache-mounts` in `[image.{name}]`"
         )));
     }
     if !is_folder(&definition.context) {
@@ -198,6 +204,7 @@ fn image(
         .map(str::parse::<Strategy>)
         .transpose()
         .map_err(|error| about(format!("{error}")))?;
+    let mounts_max_size = settings.and_then(|settings| settings.cache_mounts_max_size.as_deref());
     let context = |(name, value): (&String, &String)| {
         let value = if is_folder(value) {
             absolute(value).into_string()
@@ -225,6 +232,8 @@ fn image(
         ssh: definition.ssh.clone(),
         inputs: settings.map_or_else(Vec::new, |settings| settings.inputs.clone()),
         strategy,
+        cache_mounts: settings.is_some_and(|settings| settings.cache_mounts),
+        cache_mounts_max_bytes: cache_mounts_max_bytes(mounts_max_size).map_err(about)?,
         name,
     };
     if let Some(text) = &definition.dockerfile_inline {
