@@ -48,7 +48,7 @@ fn project(bench: &Bench<'_>, more: &str) -> Result<Project, Failed> {
         "FROM {}\n\
          COPY early.txt /in/early.txt\n\
          COPY --chown=1234:2345 owned.txt /in/owned.txt\n\
-         RUN --mount=type=cache,target=/cache,id={id} --mount=type=cache,target=/own,id={id},uid=1000,gid=1001,mode=0750 \
+         RUN --mount=type=cache,target=/cache,id={id} --mount=type=cache,target=/own,id={id},uid=1000,gid=1001,mode=0750,sharing=private \
          mkdir /out && cp -a /cache /out/found && cp -a /own /out/own \
          && if [ ! -e /cache/a ]; then {FILL}; fi {more} \
          && cp -a /cache /out/left && cp -a /own /out/own-left && cat /proc/sys/kernel/random/uuid > /out/ran.id\n",
@@ -260,18 +260,26 @@ fn without_a_shell(bench: &Bench<'_>) -> Outcome {
     }
     let base = bench.base("base")?;
     let id = unique("mount");
-    let mount = format!("--mount=type=cache,target=/cache,id={id}");
+    // The first BuildKit takes ids as they are written.
+    let id = if bench.engine.builder() == TestedBuilder::Buildkit {
+        format!("{id}-$V")
+    } else {
+        id
+    };
+    let mount = format!("--mount=type=cache,target=/cache,id={id},sharing=locked");
     let project = Project::with_dockerfile(&format!(
         "FROM {} AS tools\n\
          RUN mkdir -p /slim/bin && cp /bin/cp /slim/bin/cp && for folder in /lib* /usr; do [ ! -e $folder ] || cp -a $folder /slim/; done\n\
          FROM scratch\n\
+         ARG V=1\n\
          COPY --from=tools /slim /\n\
          COPY in /in\n\
          RUN {mount} [\"/bin/cp\", \"-a\", \"/in/.\", \"/cache/\"]\n\
          RUN {mount} [\"/bin/cp\", \"-a\", \"/cache\", \"/out\"]\n",
         base.reference
     ))?;
-    project.configure("cache-mounts = true\n")?;
+    let namespace = "build-args = { BUILDKIT_CACHE_MOUNT_NS = \"team\" }\n";
+    project.configure(&format!("cache-mounts = true\n{namespace}"))?;
     project.write("in/one", "1\n")?;
     project
         .xtask(bench, &["docker-ci", "--all"])?
@@ -283,7 +291,7 @@ fn without_a_shell(bench: &Bench<'_>) -> Outcome {
     project
         .xtask(bench, &["docker-ci", "--all"])?
         .success()?
-        .says(&["filled cache mount"])?;
+        .says(&["filled cache mount `team/"])?;
     let files = bench.files(&project.tag)?;
     assert_eq!((files.text("one"), files.text("two")), ("1\n", "2\n"));
     Ok(())

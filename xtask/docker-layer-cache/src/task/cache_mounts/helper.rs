@@ -20,9 +20,9 @@ use crate::engine::{BuildArg, HelperBuild};
 use crate::error::{Error, exit_code};
 
 /// A mount that a build holds is waited for no longer than this; the build may take hours.
-const WAIT: Duration = Duration::from_secs(20);
-/// No disk is slower, in bytes a second.
-const SLOWEST: u64 = 5_000_000;
+const WAIT: Duration = Duration::from_secs(15);
+/// Hardly any machine is slower, in bytes a second.
+const SLOWEST: u64 = 20_000_000;
 
 /// A helper's build under way. Its folders are emptied when it ends.
 pub(super) struct Helper<'a> {
@@ -77,8 +77,13 @@ impl<'a> Helper<'a> {
         Ok(format!("blobs/{name}"))
     }
 
-    /// Runs the build, and returns the report.
-    pub(super) fn run(&self, mounts: &[&KeptMount], order: &Order) -> Result<Report, Error> {
+    /// Runs the build, which has about so many bytes to move, and returns the report.
+    pub(super) fn run(
+        &self,
+        mounts: &[&KeptMount],
+        order: &Order,
+        bytes: u64,
+    ) -> Result<Report, Error> {
         let json = serde_json::to_vec(order).expect("paths and numbers are JSON");
         write_file(&self.context().join(ORDER_FILE), &json)?;
         let arg = self.keyed.image.build_args.get(NAMESPACE);
@@ -97,8 +102,6 @@ impl<'a> Helper<'a> {
             nonce: unique(),
             out: self.folder.join("out"),
         };
-        let bytes = order.mounts.iter().map(|mount| mount.max_bytes);
-        let bytes = bytes.fold(0, u64::saturating_add).min(100 * SLOWEST);
         let limit = WAIT + Duration::from_secs(bytes / SLOWEST);
         let builder = &self.job.engine()?.builder;
         let outcome = self.job.docker.run_helper(&build, builder, limit)?;

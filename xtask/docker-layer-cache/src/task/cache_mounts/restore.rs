@@ -206,7 +206,8 @@ fn fill(
         out: HelperBuild::OUT.into(),
     };
     let kept: Vec<&KeptMount> = wanted.iter().map(|stored| stored.kept).collect();
-    let report = helper.run(&kept, &order)?;
+    let n_bytes = wanted.iter().map(|stored| stored.record.bytes).sum();
+    let report = helper.run(&kept, &order, n_bytes)?;
     let taken = started.elapsed().as_secs_f64();
     let filled: u64 = report
         .mounts

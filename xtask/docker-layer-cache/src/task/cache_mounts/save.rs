@@ -52,6 +52,18 @@ struct Wanted<'a> {
     limit: &'static str,
 }
 
+impl Wanted<'_> {
+    /// Returns how large it may well be: as large as it was, or any size of those that are usual.
+    fn likely_bytes(&self) -> u64 {
+        const USUAL_BYTES_MAX: u64 = 1_000_000_000;
+        if self.record.bytes > 0 {
+            self.record.bytes
+        } else {
+            self.max_bytes.min(USUAL_BYTES_MAX)
+        }
+    }
+}
+
 /// Stores what the steps that ran left in the mounts. What cannot be done is a warning.
 pub(in crate::task) fn save(
     job: &Job<'_>,
@@ -122,7 +134,8 @@ fn try_save(
         out: HelperBuild::OUT.into(),
     };
     let mounts: Vec<&KeptMount> = wanted.iter().map(|wanted| wanted.kept).collect();
-    let report = helper.run(&mounts, &order)?;
+    let n_bytes = wanted.iter().map(Wanted::likely_bytes).sum();
+    let report = helper.run(&mounts, &order, n_bytes)?;
     for (number, (wanted, reported)) in wanted.iter().zip(&report.mounts).enumerate() {
         let out = helper.out().join(number.to_string());
         let put = Put {
