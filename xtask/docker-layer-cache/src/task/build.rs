@@ -37,7 +37,7 @@ pub(crate) fn run(sh: &Shell, args: &TaskArgs) -> Result<(), Error> {
         let built = build(&job, &keyed, &restored)?;
         if args.json {
             ui::data(
-                serde_json::json!({ "image": keyed.image.name, "key": keyed.keys, "steps": built.steps, "result": built.result(), "plan": restored.plan, "disagreements": built.disagreements }),
+                serde_json::json!({ "image": keyed.image.name, "platform": keyed.platform.to_string(), "key": keyed.keys, "steps": built.steps, "result": built.result(), "plan": restored.plan, "disagreements": built.disagreements }),
             )?;
         }
     }
@@ -65,6 +65,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         .ok()
         .and_then(|json| serde_json::from_slice(&json).ok())
         .unwrap_or_default();
+    super::runnable::check(job, keyed)?;
     let builder = Builder::new(job, keyed, strategy)?;
     if !matches!(job.engine()?.builder, crate::engine::Builder::Buildx { .. }) {
         pin_bases(job, keyed)?;
@@ -101,7 +102,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         if !failure.is_of_the_dockerfile() && !failure.is_engine_gone() {
             job.talk.warn(format_args!(
                 "{}: building the image together with its stages failed; building the image alone",
-                image.name
+                image.label()
             ));
             outcome = builder.run(&[])?;
         }
@@ -111,7 +112,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
     }) {
         job.talk.warn(format_args!(
             "{}: the build failed on bringing in the cache; building once more without it",
-            keyed.image.name
+            keyed.image.label()
         ));
         without_cache = true;
         outcome = builder.run(&[])?;
@@ -157,7 +158,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         built.cache_is_not_taken = true;
         job.talk.warn(format_args!(
             "{}: no step hit, where {} should have: this BuildKit does not take our build cache; stage images are used from now on",
-            image.name, sure_hits
+            image.label(), sure_hits
         ));
         annotate(job, restored, super::NOT_TAKEN_ANNOTATION, "true");
     }
@@ -179,6 +180,7 @@ pub(super) struct Builder<'a> {
     keyed: &'a Keyed,
     strategy: Strategy,
     stages: Vec<String>,
+    tags: Vec<String>,
     named: NamedDockerfile,
 }
 
@@ -194,6 +196,7 @@ impl<'a> Builder<'a> {
             keyed,
             strategy,
             stages: keyed.stage_names(),
+            tags: keyed.image.tags_on(&job.engine()?.platform),
             named,
         })
     }
@@ -222,7 +225,7 @@ impl<'a> Builder<'a> {
             syntax: self.keyed.syntax(),
             cache_from: Vec::new(),
             cache_to: None,
-            output: Output::Image(image.tags.clone()),
+            output: Output::Image(self.tags.clone()),
         }
     }
 
@@ -312,7 +315,10 @@ impl<'a> Builder<'a> {
             .filter(|stage| steps_of(&stages[*stage]).next().is_some())
             .map(|stage| {
                 let name = &self.stages[stage];
-                (stage, saving_tag(&self.keyed.image.name, name, &unique))
+                (
+                    stage,
+                    saving_tag(&self.keyed.image.stage_repository(), name, &unique),
+                )
             })
             .collect())
     }
@@ -351,7 +357,7 @@ impl<'a> Builder<'a> {
             .enumerate()
             .filter(|(stage, _)| evaluation.stages[*stage].needed)
         {
-            let own = CacheSource::Image(stage_tag(&self.keyed.image.name, name, 0));
+            let own = CacheSource::Image(stage_tag(&self.keyed.image.stage_repository(), name, 0));
             let mut request = BuildRequest {
                 cache_from: sources
                     .iter()
@@ -359,11 +365,15 @@ impl<'a> Builder<'a> {
                     .cloned()
                     .collect(),
                 cache_to: Some(CacheTarget::Inline),
-                output: Output::Image(vec![stage_tag(&self.keyed.image.name, name, 0)]),
+                output: Output::Image(vec![stage_tag(
+                    &self.keyed.image.stage_repository(),
+                    name,
+                    0,
+                )]),
                 ..self.stage_request(stage)
             };
             if stage == evaluation.target {
-                request.output = Output::Image(self.keyed.image.tags.clone());
+                request.output = Output::Image(self.tags.clone());
             }
             let mut outcome = self.run_request(&request)?;
             self.named.rename_steps(&mut outcome.steps, &self.stages);
@@ -391,7 +401,7 @@ impl<'a> Builder<'a> {
             .filter(|(name, _)| wanted.contains(name))
         {
             let Some(image) = image else { continue };
-            let tag = stage_tag(&self.keyed.image.name, name, 0);
+            let tag = stage_tag(&self.keyed.image.stage_repository(), name, 0);
             self.job.docker.tag(image, &tag)?;
             images.push((name.clone(), image.clone()));
         }
@@ -478,7 +488,8 @@ fn of_failure(keyed: &Keyed, failure: &Failure) -> Error {
         failure.exit_code,
         format_args!(
             "image `{}`: the build failed (docker's exit code {})",
-            keyed.image.name, failure.exit_code
+            keyed.image.label(),
+            failure.exit_code
         ),
     );
     if failure.is_engine_gone() {
@@ -486,7 +497,7 @@ fn of_failure(keyed: &Keyed, failure: &Failure) -> Error {
             exit_code::ENGINE,
             format_args!(
                 "image `{}`: the engine went away during the build",
-                keyed.image.name
+                keyed.image.label()
             ),
         )
         .with_hint("look at the engine's log, then run the build again");

@@ -17,6 +17,7 @@ mod import_rate;
 mod job;
 mod notes;
 mod offer;
+mod runnable;
 mod stage_images;
 mod stages;
 mod steps;
