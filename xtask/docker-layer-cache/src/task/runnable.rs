@@ -3,6 +3,7 @@
 use super::job::Job;
 use super::key::Keyed;
 use crate::dockerfile::{Evaluation, Instruction, Stage};
+use crate::engine::Builder;
 use crate::error::{Error, exit_code};
 use crate::oci::Platform;
 
@@ -11,10 +12,20 @@ use crate::oci::Platform;
 /// Only buildx tells what else than its own platform a builder can run; without it this is a
 /// warning, since an emulator may be there.
 ///
+/// The classic builder looks a step up without its platform: on `FROM scratch` it would take the image
+/// of another platform (seen on Docker 20.10).
+///
 /// # Errors
-/// Where it cannot.
+/// Where it cannot, or where the classic builder is to build several platforms.
 pub(super) fn check(job: &Job<'_>, keyed: &Keyed) -> Result<(), Error> {
     let engine = job.engine()?;
+    if engine.builder == Builder::Classic && !keyed.image.all_platforms.is_empty() {
+        let name = &keyed.image.name;
+        return Err(Error::usage(format_args!(
+            "image `{name}`: the classic builder cannot build several platforms: it takes the steps of one for those of another"
+        ))
+        .with_hint("install the buildx plugin, or build each platform on a machine of its own"));
+    }
     let own = [engine.platform.clone()];
     if foreign(&keyed.evaluation, &own).is_none() {
         return Ok(());
