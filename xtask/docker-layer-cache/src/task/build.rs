@@ -1,8 +1,9 @@
 //! `docker-build`: builds against what was restored, on the base digests of the key.
 
+mod view;
+
 use std::collections::BTreeSet;
 
-use camino::Utf8PathBuf;
 use xshell::Shell;
 
 use super::import_rate::learn_from_build;
@@ -22,9 +23,10 @@ use crate::engine::{
 };
 use crate::error::{Error, exit_code};
 use crate::image_layout::ImageLayout;
-use crate::oci::Digest;
 use crate::plan::RecordedStep;
 use crate::ui;
+
+use view::{is_whole, view_blobs};
 
 /// Runs the command.
 pub(crate) fn run(sh: &Shell, args: &TaskArgs) -> Result<(), Error> {
@@ -440,34 +442,6 @@ impl Built {
             _ => "partial",
         }
     }
-}
-
-/// Returns the blobs of the view that was offered.
-fn view_blobs(restored: &Restored) -> Vec<Digest> {
-    let folder = restored.view.as_ref().map(|view| view.join("blobs/sha256"));
-    let names = folder.and_then(|folder| std::fs::read_dir(folder).ok());
-    let digest = |entry: std::fs::DirEntry| {
-        format!("sha256:{}", entry.file_name().to_str()?)
-            .parse()
-            .ok()
-    };
-    names
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(digest)
-        .collect()
-}
-
-/// Tells whether every blob of a view is still there.
-fn is_whole(view: &Utf8PathBuf) -> bool {
-    let Ok(blobs) = std::fs::read_dir(view.join("blobs/sha256")) else {
-        return false;
-    };
-    view.join("index.json").is_file()
-        && blobs
-            .flatten()
-            .all(|blob| std::fs::metadata(blob.path()).is_ok_and(|data| data.is_file()))
 }
 
 /// Marks the entries that were offered.
