@@ -12,6 +12,7 @@ impl Image {
         platforms.dedup_by_key(|platform| platform.normalized());
         if platforms.len() < 2 {
             self.platform = platforms.pop();
+            self.all_platforms = Vec::new();
             return vec![self];
         }
         self.all_platforms = platforms;
