@@ -131,9 +131,9 @@ pub(crate) struct BuildArgs {
     /// The stage to build
     #[arg(long)]
     pub target: Option<String>,
-    /// The platform to build for, such as linux/arm64
-    #[arg(long)]
-    pub platform: Option<String>,
+    /// The platforms to build for, such as linux/amd64,linux/arm64
+    #[arg(long, value_delimiter = ',')]
+    pub platform: Vec<String>,
     /// A build arg; without a value it is taken from the environment
     #[arg(long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
     pub build_arg: Vec<String>,

@@ -30,6 +30,7 @@ mod key;
 mod partial_hits;
 mod pass_through;
 mod plan;
+mod platforms;
 mod registry;
 mod secrets;
 mod shared_layers;
@@ -100,6 +101,7 @@ fn trials() -> Vec<Trial> {
         partial_hits::SCENARIOS,
         pass_through::SCENARIOS,
         plan::SCENARIOS,
+        platforms::SCENARIOS,
         storage_errors::SCENARIOS,
         store_life::SCENARIOS,
         secrets::SCENARIOS,

@@ -58,6 +58,16 @@ pub fn key_file(recipe: &Recipe, kind: KeyKind) -> String {
     text
 }
 
+/// Returns the text of the key file of an image for several platforms, made of the platforms' own.
+/// The order of `files` does not matter.
+pub fn combined_key_file(files: &[String], kind: KeyKind) -> String {
+    let mut files: Vec<&str> = files.iter().map(String::as_str).collect();
+    files.sort_unstable();
+    let n = files.len();
+    let header = format!("docker-layer-cache {kind} v{FORMAT_VERSION} of {n} platforms\n");
+    header + &files.concat()
+}
+
 impl CacheKey {
     /// Returns the key as text.
     pub fn as_str(&self) -> &str {

@@ -65,7 +65,7 @@ pub use context_tree::{ContextContent, ContextEntry, ContextTree};
 pub use explain::{Affects, Change, explain};
 pub use ingredient::{Base, Ingredient, InputKind, UsedBy};
 pub use invalidate::invalidated_stages;
-pub use key::{CacheKey, CacheKeyError, KeyKind, Keys, key_file};
+pub use key::{CacheKey, CacheKeyError, KeyKind, Keys, combined_key_file, key_file};
 pub use recipe::{FORMAT_VERSION, Recipe, RecipeError};
 pub use stage_digest::{StageDigest, files_to_digest, stage_digests};
 pub use step_digest::{Builder, Certainty, StepDigest};

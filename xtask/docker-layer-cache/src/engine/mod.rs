@@ -12,6 +12,7 @@
 mod argv;
 mod bake;
 mod build;
+mod builder_platforms;
 mod builders;
 mod client;
 mod definition;

@@ -20,6 +20,6 @@ pub use descriptor::Descriptor;
 pub use digest::{Digest, DigestError, DigestWriter};
 pub use image_config::{History, ImageConfig, RootFs};
 pub use layer::{ChainId, DiffId};
-pub use manifest::{ImageIndex, ImageManifest};
+pub use manifest::{ImageIndex, ImageManifest, PlatformIndexError};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};

@@ -1,8 +1,9 @@
 //! `docker-build`: builds against what was restored, on the base digests of the key.
 
+mod view;
+
 use std::collections::BTreeSet;
 
-use camino::Utf8PathBuf;
 use xshell::Shell;
 
 use super::import_rate::learn_from_build;
@@ -23,9 +24,10 @@ use crate::engine::{
 };
 use crate::error::{Error, exit_code};
 use crate::image_layout::ImageLayout;
-use crate::oci::Digest;
 use crate::plan::RecordedStep;
 use crate::ui;
+
+use view::{is_whole, view_blobs};
 
 /// Runs the command.
 pub(crate) fn run(sh: &Shell, args: &TaskArgs) -> Result<(), Error> {
@@ -38,7 +40,7 @@ pub(crate) fn run(sh: &Shell, args: &TaskArgs) -> Result<(), Error> {
         let built = build(&job, &keyed, &restored)?;
         if args.json {
             ui::data(
-                serde_json::json!({ "image": keyed.image.name, "key": keyed.keys, "steps": built.steps, "result": built.result(), "plan": restored.plan, "disagreements": built.disagreements }),
+                serde_json::json!({ "image": keyed.image.name, "platform": keyed.platform.to_string(), "key": keyed.keys, "steps": built.steps, "result": built.result(), "plan": restored.plan, "disagreements": built.disagreements }),
             )?;
         }
     }
@@ -60,6 +62,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         .ok()
         .and_then(|json| serde_json::from_slice(&json).ok())
         .unwrap_or_default();
+    super::runnable::check(job, keyed)?;
     let mut builder = Builder::new(job, keyed, strategy)?;
     let link_tag = links::new_tag(image);
     builder.tags.extend(link_tag.clone());
@@ -98,7 +101,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         if !failure.is_of_the_dockerfile() && !failure.is_engine_gone() {
             job.talk.warn(format_args!(
                 "{}: building the image together with its stages failed; building the image alone",
-                image.name
+                image.label()
             ));
             outcome = builder.run(&[])?;
         }
@@ -108,7 +111,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
     }) {
         job.talk.warn(format_args!(
             "{}: the build failed on bringing in the cache; building once more without it",
-            keyed.image.name
+            keyed.image.label()
         ));
         without_cache = true;
         outcome = builder.run(&[])?;
@@ -155,7 +158,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         built.cache_is_not_taken = true;
         job.talk.warn(format_args!(
             "{}: no step hit, where {} should have: this BuildKit does not take our build cache; stage images are used from now on",
-            image.name, sure_hits
+            image.label(), sure_hits
         ));
         annotate(job, restored, super::NOT_TAKEN_ANNOTATION, "true");
     }
@@ -197,7 +200,7 @@ impl<'a> Builder<'a> {
             stages: keyed.stage_names(),
             named,
             build_contexts: links::build_contexts(job, keyed)?,
-            tags: keyed.image.tags.clone(),
+            tags: keyed.image.tags_on(&job.engine()?.platform),
         })
     }
 
@@ -316,7 +319,10 @@ impl<'a> Builder<'a> {
             .filter(|stage| steps_of(&stages[*stage]).next().is_some())
             .map(|stage| {
                 let name = &self.stages[stage];
-                (stage, saving_tag(&self.keyed.image.name, name, &unique))
+                (
+                    stage,
+                    saving_tag(&self.keyed.image.stage_repository(), name, &unique),
+                )
             })
             .collect())
     }
@@ -355,7 +361,7 @@ impl<'a> Builder<'a> {
             .enumerate()
             .filter(|(stage, _)| evaluation.stages[*stage].needed)
         {
-            let own = CacheSource::Image(stage_tag(&self.keyed.image.name, name, 0));
+            let own = CacheSource::Image(stage_tag(&self.keyed.image.stage_repository(), name, 0));
             let mut request = BuildRequest {
                 cache_from: sources
                     .iter()
@@ -363,7 +369,11 @@ impl<'a> Builder<'a> {
                     .cloned()
                     .collect(),
                 cache_to: Some(CacheTarget::Inline),
-                output: Output::Image(vec![stage_tag(&self.keyed.image.name, name, 0)]),
+                output: Output::Image(vec![stage_tag(
+                    &self.keyed.image.stage_repository(),
+                    name,
+                    0,
+                )]),
                 ..self.stage_request(stage)
             };
             if stage == evaluation.target {
@@ -395,7 +405,7 @@ impl<'a> Builder<'a> {
             .filter(|(name, _)| wanted.contains(name))
         {
             let Some(image) = image else { continue };
-            let tag = stage_tag(&self.keyed.image.name, name, 0);
+            let tag = stage_tag(&self.keyed.image.stage_repository(), name, 0);
             self.job.docker.tag(image, &tag)?;
             images.push((name.clone(), image.clone()));
         }
@@ -436,34 +446,6 @@ impl Built {
     }
 }
 
-/// Returns the blobs of the view that was offered.
-fn view_blobs(restored: &Restored) -> Vec<Digest> {
-    let folder = restored.view.as_ref().map(|view| view.join("blobs/sha256"));
-    let names = folder.and_then(|folder| std::fs::read_dir(folder).ok());
-    let digest = |entry: std::fs::DirEntry| {
-        format!("sha256:{}", entry.file_name().to_str()?)
-            .parse()
-            .ok()
-    };
-    names
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(digest)
-        .collect()
-}
-
-/// Tells whether every blob of a view is still there.
-fn is_whole(view: &Utf8PathBuf) -> bool {
-    let Ok(blobs) = std::fs::read_dir(view.join("blobs/sha256")) else {
-        return false;
-    };
-    view.join("index.json").is_file()
-        && blobs
-            .flatten()
-            .all(|blob| std::fs::metadata(blob.path()).is_ok_and(|data| data.is_file()))
-}
-
 /// Marks the entries that were offered.
 pub(super) fn annotate(job: &Job<'_>, restored: &Restored, annotation: &str, value: &str) {
     if job.args.read_only {
@@ -482,7 +464,8 @@ fn of_failure(keyed: &Keyed, failure: &Failure) -> Error {
         failure.exit_code,
         format_args!(
             "image `{}`: the build failed (docker's exit code {})",
-            keyed.image.name, failure.exit_code
+            keyed.image.label(),
+            failure.exit_code
         ),
     );
     if failure.is_engine_gone() {
@@ -490,7 +473,7 @@ fn of_failure(keyed: &Keyed, failure: &Failure) -> Error {
             exit_code::ENGINE,
             format_args!(
                 "image `{}`: the engine went away during the build",
-                keyed.image.name
+                keyed.image.label()
             ),
         )
         .with_hint("look at the engine's log, then run the build again");

@@ -24,6 +24,9 @@ use crate::ui::{self, Table, bytes};
 #[derive(Debug, Serialize)]
 struct Report {
     image: String,
+    platform: String,
+    #[serde(skip)]
+    label: String,
     key: Keys,
     steps: Vec<Step>,
     plan: Option<Planned>,
@@ -56,7 +59,7 @@ pub(crate) fn run(sh: &Shell, args: &CiArgs) -> Result<(), Error> {
                 for phase in &report.phases {
                     let seconds = format!("{:.2}", phase.seconds);
                     table.row([
-                        report.image.clone(),
+                        report.label.clone(),
                         phase.name.to_owned(),
                         phase.outcome.clone(),
                         bytes(phase.bytes),
@@ -156,6 +159,8 @@ fn one(job: &Job<'_>, image: Image) -> Result<Report, Error> {
     }
     let result = built.result();
     Ok(Report {
+        platform: keyed.platform.to_string(),
+        label: keyed.image.label(),
         image: keyed.image.name,
         key: keyed.keys,
         steps: built.steps,

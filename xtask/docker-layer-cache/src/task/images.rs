@@ -2,6 +2,7 @@
 
 mod definitions;
 mod input_glob;
+mod platforms;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use super::quantity::parse_size;
 use crate::cli::BuildArgs;
 use crate::engine::Strategy;
 use crate::error::Error;
-use crate::oci::Platform;
+use crate::oci::{Platform, PlatformError};
 
 pub(crate) use definitions::Definitions;
 pub(crate) use input_glob::InputGlob;
@@ -48,6 +49,9 @@ pub(crate) struct Image {
     pub(crate) target: Option<String>,
     /// The platform, where it is not the engine's.
     pub(crate) platform: Option<Platform>,
+    /// All platforms that the image is built for, sorted, where there are several: this is one of
+    /// the images that come of it.
+    pub(crate) all_platforms: Vec<Platform>,
     /// Tags of the result.
     pub(crate) tags: Vec<String>,
     /// Build args.
@@ -166,9 +170,10 @@ impl Images {
 }
 
 impl Image {
-    /// Returns the image with the flags of the command line put over it. A build arg without a
-    /// value is taken from the environment, as docker does; where that has none, it is left out.
-    pub(crate) fn with_flags(mut self, flags: &BuildArgs, sh: &Shell) -> Result<Image, Error> {
+    /// Returns the image with the flags of the command line put over it, once for each platform. A
+    /// build arg without a value is taken from the environment, as docker does; where that has none,
+    /// it is left out.
+    pub(crate) fn with_flags(mut self, flags: &BuildArgs, sh: &Shell) -> Result<Vec<Image>, Error> {
         let current = Utf8PathBuf::from_path_buf(sh.current_dir()).unwrap_or_default();
         if let Some(dockerfile) = &flags.dockerfile {
             self.dockerfile = current.join(dockerfile);
@@ -176,22 +181,21 @@ impl Image {
         if flags.target.is_some() {
             self.target.clone_from(&flags.target);
         }
-        if let Some(platform) = &flags.platform {
-            self.platform = Some(
-                platform
-                    .parse()
-                    .map_err(|error| Error::usage(format_args!("--platform: {error}")))?,
-            );
+        let mut platforms = std::mem::take(&mut self.all_platforms);
+        if !flags.platform.is_empty() {
+            platforms = parse_platforms(&flags.platform)
+                .map_err(|error| Error::usage(format_args!("--platform: {error}")))?;
         }
-        if self.platform.is_none() {
+        if platforms.is_empty() {
             // What docker itself takes as the default of --platform; said aloud, all builds agree.
-            self.platform = sh
+            platforms = sh
                 .var("DOCKER_DEFAULT_PLATFORM")
                 .ok()
                 .filter(|platform| !platform.is_empty())
-                .map(|platform| platform.parse())
+                .map(|platform| parse_platforms(&[platform]))
                 .transpose()
-                .map_err(|error| Error::usage(format_args!("DOCKER_DEFAULT_PLATFORM: {error}")))?;
+                .map_err(|error| Error::usage(format_args!("DOCKER_DEFAULT_PLATFORM: {error}")))?
+                .unwrap_or_default();
         }
         for arg in &flags.build_arg {
             match arg.split_once('=') {
@@ -228,7 +232,7 @@ impl Image {
         }
         self.strategy = flags.strategy.or(self.strategy);
         self.cache_mounts |= flags.cache_mounts;
-        Ok(self)
+        Ok(self.for_each_platform(platforms))
     }
 
     /// Returns the name as part of a file name or a tag: lower-case letters, digits, `.`, `_`, `-`;
@@ -236,6 +240,10 @@ impl Image {
     pub(crate) fn slug(&self) -> String {
         slug(&self.name)
     }
+}
+
+fn parse_platforms(platforms: &[String]) -> Result<Vec<Platform>, PlatformError> {
+    platforms.iter().map(|platform| platform.parse()).collect()
 }
 
 /// Tells whether the value of a build context is a folder of this machine.
@@ -343,7 +351,8 @@ impl RawImage {
             Some(path) => clean(&root.join(path)),
             None => default_dockerfile(root),
         };
-        let platform = only_platform(&self.platforms).map_err(about)?;
+        let all_platforms = parse_platforms(&self.platforms)
+            .map_err(|error| about(format!("platforms: {error}")))?;
         let strategy = self
             .strategy
             .as_deref()
@@ -361,7 +370,8 @@ impl RawImage {
             dockerfile,
             context: clean(&root.join(self.context.unwrap_or_default())),
             target: self.target,
-            platform,
+            platform: None,
+            all_platforms,
             tags,
             build_args: self.build_args,
             build_contexts: self.build_contexts,
@@ -391,7 +401,7 @@ fn only_platform(platforms: &[String]) -> Result<Option<Platform>, String> {
             .parse()
             .map(Some)
             .map_err(|error| format!("platforms: {error}")),
-        _ => Err("platforms: only one platform an image is supported so far".to_owned()),
+        _ => Err("platforms: an image of a bake or Compose file has one platform".to_owned()),
     }
 }
 

@@ -55,7 +55,8 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Returns the images that the command line names, with its flags put over them.
+    /// Returns the images that the command line names, with its flags put over them, each once for
+    /// every platform.
     pub(super) fn images(&self, sh: &Shell) -> Result<Vec<Image>, Error> {
         let names = &self.args.images;
         let flags = &self.args.build;
@@ -78,10 +79,11 @@ impl<'a> Job<'a> {
                 "--dockerfile, --target and --tag are for one image; name it before them",
             ));
         }
-        selected
+        let images: Result<Vec<Vec<Image>>, Error> = selected
             .into_iter()
             .map(|image| image.with_flags(flags, sh))
-            .collect()
+            .collect();
+        Ok(images?.into_iter().flatten().collect())
     }
 
     /// Waits until no other command works on `image` in this key folder: the view of one must not

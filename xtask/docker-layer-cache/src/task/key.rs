@@ -71,11 +71,12 @@ pub(crate) fn run(sh: &Shell, args: &KeyArgs) -> Result<(), Error> {
         let keyed = key(&job, image, digests)?;
         let explanation = before.map(|before| before.explain(&job, &keyed));
         if let Some(explanation) = &explanation {
-            explanation.print(&job, &keyed.image.name);
+            explanation.print(&job, &keyed.image.label());
         }
         if args.task.json {
             let mut object = serde_json::json!({
                 "image": keyed.image.name,
+                "platform": keyed.platform.to_string(),
                 "key": keyed.keys,
                 "bases": keyed.bases,
                 "newer": keyed.newer,
@@ -87,8 +88,21 @@ pub(crate) fn run(sh: &Shell, args: &KeyArgs) -> Result<(), Error> {
             let ingredients = keyed.recipe.ingredients_json(",");
             let members = object.strip_suffix('}').unwrap_or(&object);
             ui::data(format_args!("{members},\"ingredients\":[{ingredients}]}}"))?;
-        } else {
+        } else if keyed.image.all_platforms.is_empty() {
             ui::data(&keyed.keys.full)?;
+        }
+        if let Some(keys) = &keyed.all_platforms_keys {
+            if args.task.json {
+                let platforms = keyed.image.all_platforms.iter();
+                let platforms: Vec<String> = platforms.map(ToString::to_string).collect();
+                ui::data(serde_json::json!({
+                    "image": keyed.image.name,
+                    "platforms": platforms,
+                    "key": keys,
+                }))?;
+            } else {
+                ui::data(&keys.full)?;
+            }
         }
         keyed_images.push(keyed);
     }
@@ -224,10 +238,14 @@ pub(super) fn key(job: &Job<'_>, image: Image, digests: Digests) -> Result<Keyed
     let recipe = Recipe::new(ingredients);
     let workspace = &job.workspace;
     let write = |extension: &str, text: &str| {
-        write_file(&workspace.key_file(&image, extension), text.as_bytes())
+        write_file(
+            &files::key_file(workspace, &image, extension),
+            text.as_bytes(),
+        )
     };
     let keys = std::thread::scope(|scope| {
-        let json = scope.spawn(|| write("json", &recipe.to_json()));
+        let json =
+            scope.spawn(|| write_file(&workspace.recipe_file(&image), recipe.to_json().as_bytes()));
         let base_file = cache_key::key_file(&recipe, KeyKind::Base);
         let full_file = cache_key::key_file(&recipe, KeyKind::Full);
         write("base", &base_file)?;
@@ -235,6 +253,7 @@ pub(super) fn key(job: &Job<'_>, image: Image, digests: Digests) -> Result<Keyed
         json.join().expect("writing does not panic")?;
         Ok::<_, Error>(Keys::of_key_files(&base_file, &full_file))
     })?;
+    let all_platforms_keys = files::combine(workspace, &image)?;
     let new = Notes::new(&recipe);
     let notes = match last {
         Some(last) => Notes {
@@ -258,6 +277,7 @@ pub(super) fn key(job: &Job<'_>, image: Image, digests: Digests) -> Result<Keyed
         platform,
         recipe,
         keys,
+        all_platforms_keys,
         ignore,
         forecast: OnceCell::new(),
         newer: findings.newer,

@@ -25,6 +25,13 @@ const HOST: &str = "docker-layer-cache.invalid";
 /// Refuses what this builder would leave out.
 pub(super) fn check(job: &Job<'_>, image: &Image, strategy: Strategy) -> Result<(), Error> {
     let name = &image.name;
+    let is_part_of_a_link = image.is_linked || image.links().next().is_some();
+    if is_part_of_a_link && !image.all_platforms.is_empty() {
+        return Err(Error::usage(format_args!(
+            "image `{name}`: a link between images is for one platform"
+        ))
+        .with_hint("name one with --platform"));
+    }
     let hint = "install the buildx plugin, or Docker 23 or later, to build with BuildKit";
     if strategy == Strategy::StageImages && !(image.secrets.is_empty() && image.ssh.is_empty()) {
         return Err(Error::usage(format_args!(

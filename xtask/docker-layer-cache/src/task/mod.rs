@@ -19,6 +19,7 @@ mod job;
 mod links;
 mod notes;
 mod offer;
+mod runnable;
 mod stage_images;
 mod stages;
 mod steps;

@@ -151,7 +151,7 @@ pub(super) fn that_pays(job: &Job<'_>, keyed: &Keyed, restored: &Restored, built
         seen.push(last.digest.clone());
         job.talk.say(format_args!(
             "{}: stage `{}` is not saved: reading its image out of the engine takes longer than its steps did (a second job that runs them, docker-save, or --all saves it)",
-            keyed.image.name, stage.name
+            keyed.image.label(), stage.name
         ));
     }
     if !dear.is_empty() {

@@ -39,7 +39,7 @@ pub(crate) fn run(sh: &Shell, args: &RestoreArgs) -> Result<(), Error> {
         cache_mounts::restore(&job, &keyed, &mut restored)?;
         if args.json {
             ui::data(
-                serde_json::json!({ "image": keyed.image.name, "key": keyed.keys, "restored": restored }),
+                serde_json::json!({ "image": keyed.image.name, "platform": keyed.platform.to_string(), "key": keyed.keys, "restored": restored }),
             )?;
         }
     }
@@ -70,12 +70,12 @@ pub(super) fn restore(job: &Job<'_>, keyed: &Keyed) -> Result<Restored, Error> {
     if restored.entries.is_empty() {
         job.talk.say(format_args!(
             "{}: nothing in the store helps this build",
-            keyed.image.name
+            keyed.image.label()
         ));
     } else {
         job.talk.say(format_args!(
             "{}: restored {} ({} in {})",
-            keyed.image.name,
+            keyed.image.label(),
             if restored.exact {
                 "the very same key"
             } else {
@@ -104,7 +104,7 @@ fn try_restore(job: &Job<'_>, keyed: &Keyed, mut strategy: Strategy) -> Result<R
     {
         job.talk.say(format_args!(
             "{}: this engine did not take our build cache before; using stage images",
-            keyed.image.name
+            keyed.image.label()
         ));
         strategy = Strategy::InlineStageImages;
         chosen = entries(job, keyed, strategy)?.1;

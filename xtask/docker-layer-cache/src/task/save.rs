@@ -44,7 +44,7 @@ pub(crate) fn run(sh: &Shell, args: &TaskArgs) -> Result<(), Error> {
         else {
             return Err(Error::usage(format_args!(
                 "image `{}`: nothing was built that could be saved",
-                image.name
+                image.label()
             ))
             .with_hint("run `cargo xtask docker-build` first"));
         };
@@ -53,7 +53,7 @@ pub(crate) fn run(sh: &Shell, args: &TaskArgs) -> Result<(), Error> {
         let mounts = cache_mounts::save(&job, &keyed, &restored, &built)?;
         if args.json {
             ui::data(
-                serde_json::json!({ "image": keyed.image.name, "key": keyed.keys, "saved": saved, "cache_mounts": mounts }),
+                serde_json::json!({ "image": keyed.image.name, "platform": keyed.platform.to_string(), "key": keyed.keys, "saved": saved, "cache_mounts": mounts }),
             )?;
         }
     }
@@ -91,7 +91,7 @@ pub(super) fn save(
                 .unwrap_or_default();
             job.talk.warn(format_args!(
                 "{}: not saved: {error}{hint}",
-                keyed.image.name
+                keyed.image.label()
             ));
             return Ok(Saved {
                 skipped: Some("the store could not be written"),
@@ -102,11 +102,11 @@ pub(super) fn save(
     match saved.skipped {
         Some(reason) => job.talk.say(format_args!(
             "{}: nothing to save: {reason}",
-            keyed.image.name
+            keyed.image.label()
         )),
         None => job.talk.say(format_args!(
             "{}: saved {} new layers, {} in {}",
-            keyed.image.name,
+            keyed.image.label(),
             saved.layers,
             bytes(saved.bytes),
             seconds(started.elapsed().as_secs_f64())

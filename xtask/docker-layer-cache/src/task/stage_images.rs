@@ -97,7 +97,7 @@ pub(super) fn load(
             continue;
         }
         let image = StageImage::read(layout, stored).and_then(|mut image| {
-            image.tag = stage_tag(&keyed.image.name, &stage, *generation);
+            image.tag = stage_tag(&keyed.image.stage_repository(), &stage, *generation);
             if job.dry_run || verifier.are_good(image.manifest.layers.iter()) {
                 return Ok(image);
             }

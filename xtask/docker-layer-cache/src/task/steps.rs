@@ -83,7 +83,7 @@ pub(super) fn print_steps(job: &Job<'_>, keyed: &Keyed, built: &Built, duration:
     }
     job.talk.say(format_args!(
         "{}: built in {}, {} of {} steps hit",
-        keyed.image.name,
+        keyed.image.label(),
         seconds(duration),
         built.n_hits(),
         built.steps.len()
@@ -96,7 +96,9 @@ pub(super) fn print_steps(job: &Job<'_>, keyed: &Keyed, built: &Built, duration:
     {
         job.talk.say(format_args!(
             "{}: the first step that missed is `{}` of stage `{}`",
-            keyed.image.name, first.instruction, first.stage
+            keyed.image.label(),
+            first.instruction,
+            first.stage
         ));
     }
 }

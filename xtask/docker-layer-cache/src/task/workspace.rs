@@ -57,12 +57,21 @@ impl Workspace {
 
     /// Returns the path of a file of our own about `image`, from one command to the next.
     pub(crate) fn work_file(&self, image: &Image, name: &str) -> Utf8PathBuf {
-        self.key_dir.join(".work").join(image.slug()).join(name)
+        self.key_dir
+            .join(".work")
+            .join(image.file_stem())
+            .join(name)
     }
 
-    /// Returns the path of a file about `image`, such as its key file, in the key folder.
+    /// Returns the path of a file about `image`, such as its key file, in the key folder: one for
+    /// all of its platforms.
     pub(crate) fn key_file(&self, image: &Image, extension: &str) -> Utf8PathBuf {
         self.key_dir.join(format!("{}.{extension}", image.slug()))
+    }
+
+    /// Returns the path of the recipe of `image` for its platform.
+    pub(crate) fn recipe_file(&self, image: &Image) -> Utf8PathBuf {
+        self.key_dir.join(format!("{}.json", image.file_stem()))
     }
 }
 

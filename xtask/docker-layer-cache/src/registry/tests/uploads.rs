@@ -1,7 +1,7 @@
 //! Blobs and manifests up.
 
 use super::*;
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, ImageIndex};
 
 /// A registry that takes what it is given.
 fn server() -> FakeRegistry {
@@ -142,4 +142,28 @@ fn manifests() {
             MANIFEST,
         )
         .expect_err("another digest");
+}
+
+#[test]
+fn an_index_of_platforms_goes_up_under_a_tag() {
+    let server = server();
+    let manifests = ["linux/arm64", "linux/amd64"].map(|platform| {
+        let digest = Digest::of(platform.as_bytes());
+        let mut manifest = Descriptor::new(media_type::DOCKER_MANIFEST, digest, 7);
+        manifest.platform = Some(platform.parse().expect("a platform"));
+        manifest
+    });
+    let index = ImageIndex::of_platforms(manifests.into()).expect("two platforms");
+    let (media_type, bytes) = index.to_media_type_and_bytes();
+    let digest = client()
+        .put_manifest(&tag(&server), &media_type, &bytes)
+        .expect("it is taken");
+    assert_eq!(digest, Digest::of(&bytes));
+    let put = &server.requests()[0];
+    assert_eq!(put.line, "PUT /v2/team/app/manifests/1");
+    assert_eq!(
+        put.header("content-type"),
+        Some(media_type::DOCKER_MANIFEST_LIST)
+    );
+    assert_eq!(put.body, bytes);
 }

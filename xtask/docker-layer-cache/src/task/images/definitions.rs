@@ -217,7 +217,11 @@ fn image(
         dockerfile: absolute(&definition.dockerfile),
         context: absolute(&definition.context),
         target: definition.target.clone(),
-        platform: only_platform(&definition.platforms).map_err(about)?,
+        platform: None,
+        all_platforms: only_platform(&definition.platforms)
+            .map_err(about)?
+            .into_iter()
+            .collect(),
         // What was only linked was not asked for: no tag of that name may move.
         tags: if definition.tags.is_empty() && !definition.only_linked {
             vec![format!("{}:latest", slug(&name))]

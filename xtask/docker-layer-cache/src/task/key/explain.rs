@@ -168,7 +168,7 @@ impl Invalidated {
 
 /// Returns the last recipe of an image.
 pub(super) fn last_recipe(job: &Job<'_>, image: &super::Image) -> Option<Recipe> {
-    let path = job.workspace.key_file(image, "json");
+    let path = job.workspace.recipe_file(image);
     Recipe::from_json(&std::fs::read_to_string(path).ok()?).ok()
 }
 

@@ -2,10 +2,12 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::super::Workspace;
 use super::super::images::Image;
 use super::super::job::Job;
+use super::super::notes::write_file;
 use crate::build_context::{self, ContextError, DigestIndex, IgnoreRules, Inputs};
-use crate::cache_key::{Ingredient, InputKind};
+use crate::cache_key::{Ingredient, InputKind, KeyKind, Keys, combined_key_file};
 use crate::error::Error;
 
 /// Finds and hashes the inputs of `image`. Digests that are known from the last time come from the
@@ -27,6 +29,38 @@ pub(super) fn hash_inputs(
     let inputs = build_context::inputs(root, &globs, Some(&mut known))?;
     let _ = known.write();
     Ok(inputs)
+}
+
+/// Returns the path of the key file of `image` for its platform: CI's own, where there is one
+/// platform, and a note of ours where there are several.
+pub(super) fn key_file(workspace: &Workspace, image: &Image, extension: &str) -> Utf8PathBuf {
+    if image.all_platforms.is_empty() {
+        workspace.key_file(image, extension)
+    } else {
+        workspace.work_file(image, &format!("key.{extension}"))
+    }
+}
+
+/// Writes the key files of all platforms of `image`, and returns their keys, where this is the last
+/// of several: the others were keyed before it, by the same command.
+pub(super) fn combine(workspace: &Workspace, image: &Image) -> Result<Option<Keys>, Error> {
+    if !image.is_last_platform() {
+        return Ok(None);
+    }
+    let combined = |kind: KeyKind| {
+        let extension = kind.to_string();
+        let read = |image: Image| {
+            let path = key_file(workspace, &image, &extension);
+            std::fs::read_to_string(&path)
+                .map_err(|error| Error::usage(format_args!("cannot read `{path}`: {error}")))
+        };
+        let files: Result<Vec<String>, Error> = image.siblings().into_iter().map(read).collect();
+        let text = combined_key_file(&files?, kind);
+        write_file(&workspace.key_file(image, &extension), text.as_bytes())?;
+        Ok::<_, Error>(text)
+    };
+    let (base, full) = (combined(KeyKind::Base)?, combined(KeyKind::Full)?);
+    Ok(Some(Keys::of_key_files(&base, &full)))
 }
 
 /// Returns the inputs as ingredients, and says which patterns match nothing.

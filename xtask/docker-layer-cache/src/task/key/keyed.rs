@@ -22,6 +22,8 @@ pub(in crate::task) struct Keyed {
     pub(in crate::task) platform: Platform,
     pub(in crate::task) recipe: Recipe,
     pub(in crate::task) keys: Keys,
+    /// The keys of the image for all its platforms, where this is the last of several.
+    pub(super) all_platforms_keys: Option<Keys>,
     pub(in crate::task) ignore: Option<(Utf8PathBuf, Vec<u8>)>,
     pub(super) forecast: OnceCell<Option<Forecast>>,
     /// The bases, each once, and where their digests came from.

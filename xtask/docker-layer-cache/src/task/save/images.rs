@@ -72,7 +72,13 @@ impl Save<'_> {
     ) -> Result<Vec<(usize, SavedImage)>, Error> {
         let builder = Builder::new(self.job, self.keyed, self.built.strategy)?;
         let names = self.keyed.stage_names();
-        let tag = |stage: usize| saving_tag(&self.keyed.image.name, &names[stage], &self.unique);
+        let tag = |stage: usize| {
+            saving_tag(
+                &self.keyed.image.stage_repository(),
+                &names[stage],
+                &self.unique,
+            )
+        };
         let tags: Vec<String> = stages.iter().map(|stage| tag(*stage)).collect();
         let requests: Vec<BuildRequest> = stages
             .iter()
