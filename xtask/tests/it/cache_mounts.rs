@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
 
 use libtest_mimic::Failed;
 use serde_json::Value;
@@ -22,6 +25,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     (
         "cache_mount_that_the_engine_has_is_left_alone",
         engine_has_it,
+    ),
+    (
+        "cache_mount_that_another_build_holds_is_not_waited_for_long",
+        held,
     ),
     (
         "cache_mount_that_spares_nothing_is_not_saved",
@@ -318,6 +325,48 @@ fn engine_has_it(bench: &Bench<'_>) -> Outcome {
         content.ends_with("early 1\nearly 2\nearly 3\n"),
         "{content}"
     );
+    Ok(())
+}
+
+fn held(bench: &Bench<'_>) -> Outcome {
+    if is_classic(bench) {
+        return Ok(());
+    }
+    let base = bench.base("base")?;
+    let id = unique("mount");
+    let mount = format!("--mount=type=cache,target=/cache,id={id}");
+    let project = Project::with_dockerfile(&format!(
+        "FROM {}\nCOPY early.txt /in/early.txt\nRUN {mount} cat /in/early.txt >> /cache/x && sleep 2\n",
+        base.reference
+    ))?;
+    project.configure("cache-mounts = true\n")?;
+    project.write("early.txt", "early 1\n")?;
+    ci(bench, &project)?.says(&["saved cache mount"])?;
+    change(&project, 2)?;
+
+    // Which every engine has.
+    let text = format!(
+        "FROM {}\nRUN {mount} echo it is mine && sleep 600\n",
+        project.tag
+    );
+    project.write("holder/Dockerfile", &text)?;
+    let folder = project.root().join("holder");
+    let folder = folder.to_string_lossy();
+    let arguments = ["build", "--progress=plain", &folder];
+    let mut holder = bench.engine.docker(&arguments);
+    bench.engine.environment(&mut holder).stderr(Stdio::piped());
+    let mut holder = holder.spawn()?;
+    let talk = BufReader::new(holder.stderr.take().ok_or("no stderr")?);
+    let mut lines = talk.lines().map_while(Result::ok);
+    let is_held = lines.any(|line| line.ends_with(" it is mine"));
+    let run = ci(bench, &project);
+    holder.kill()?;
+    holder.wait()?;
+    assert!(is_held, "the other build has the mount");
+    let run = run?.says(&["warning", "did not end in time", "is not saved"])?;
+    if run.time > Duration::from_secs(40) {
+        return Err(run.failure(&format!("took {:?}", run.time)));
+    }
     Ok(())
 }
 

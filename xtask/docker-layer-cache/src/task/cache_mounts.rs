@@ -55,6 +55,8 @@ pub(super) enum MountState {
     NotNeeded,
     /// It could not be filled, and is empty.
     Failed,
+    /// The engine did not give it: another build may hold it.
+    NotHad,
 }
 
 impl RestoredMount {

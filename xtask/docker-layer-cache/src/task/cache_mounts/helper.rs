@@ -20,7 +20,7 @@ use crate::engine::{BuildArg, HelperBuild};
 use crate::error::{Error, exit_code};
 
 /// A mount that a build holds is waited for no longer than this; the build may take hours.
-const WAIT: Duration = Duration::from_secs(15);
+const WAIT: Duration = Duration::from_secs(10);
 /// Hardly any machine is slower, in bytes a second.
 const SLOWEST: u64 = 20_000_000;
 

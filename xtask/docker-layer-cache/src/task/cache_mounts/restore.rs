@@ -131,7 +131,17 @@ fn try_restore(
     }
     restored.damaged.extend(damaged);
     if !good.is_empty() {
-        for (stored, state) in good.iter().zip(fill(job, keyed, &layout, &good)?) {
+        let states = fill(job, keyed, &layout, &good).or_else(|error| {
+            if job.args.strict {
+                return Err(error);
+            }
+            let name = &keyed.image.name;
+            job.talk.warn(format_args!(
+                "{name}: cache mounts are not restored: {error}"
+            ));
+            Ok(vec![MountState::NotHad; good.len()])
+        })?;
+        for (stored, state) in good.iter().zip(states) {
             add(stored, state);
         }
     }

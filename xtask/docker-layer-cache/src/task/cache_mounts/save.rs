@@ -178,6 +178,13 @@ fn weigh<'a>(
     let state = mounts
         .find(|mount| mount.mount == kept.name)
         .map(|mount| mount.state);
+    if state == Some(MountState::NotHad) {
+        job.talk.say(format_args!(
+            "{}: cache mount `{}` is not saved: the engine did not give it before",
+            keyed.image.name, kept.name
+        ));
+        return None;
+    }
     let was_filled = state.is_some_and(MountState::is_filled);
     let before = entry.as_ref().map(record);
     let record = before
