@@ -128,7 +128,10 @@ fn elf(head: &[u8]) -> Option<Elf> {
     let mut elf = Elf::default();
     for at in 0..count {
         let at = index(first.checked_add(size.checked_mul(at)?)?)?;
-        let (start, n_bytes) = (number(at + 8, 8)?, number(at + 32, 8)?);
+        let (start, n_bytes) = (
+            number(at.checked_add(8)?, 8)?,
+            number(at.checked_add(32)?, 8)?,
+        );
         let end = start.checked_add(n_bytes)?;
         match number(at, 4)? {
             LOAD => elf.loaded_bytes = elf.loaded_bytes.max(end),
