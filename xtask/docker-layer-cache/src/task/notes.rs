@@ -29,6 +29,9 @@ pub(super) struct Notes {
     pub restored: Option<Restored>,
     /// What was built on it.
     pub built: Option<Built>,
+    /// The steps of a build that failed.
+    #[serde(default)]
+    pub failed_steps: Vec<Step>,
 }
 
 /// What docker-restore laid out.
@@ -107,6 +110,7 @@ impl Notes {
             recipe: recipe.base_part().to_json(),
             restored: None,
             built: None,
+            failed_steps: Vec::new(),
         }
     }
 
