@@ -29,6 +29,7 @@ mod partial_hits;
 mod pass_through;
 mod plan;
 mod registry;
+mod report;
 mod secrets;
 mod shared_layers;
 mod storage_errors;
@@ -90,6 +91,7 @@ fn trials() -> Vec<Trial> {
     }));
     let scenarios = [
         registry::SCENARIOS,
+        report::SCENARIOS,
         cycle::SCENARIOS,
         base_moves::SCENARIOS,
         damaged_store::SCENARIOS,
