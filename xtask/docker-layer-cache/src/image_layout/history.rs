@@ -44,7 +44,11 @@ impl ImageLayout {
         let mut jobs = self.history()?;
         jobs.push(job.clone());
         let first = jobs.len().saturating_sub(HISTORY_MAX);
-        let text: String = jobs[first..].iter().map(|job| format!("{job}\n")).collect();
+        let mut text = String::new();
+        for job in &jobs[first..] {
+            text.push_str(&job.to_string());
+            text.push('\n');
+        }
         self.replace(&self.history_path(), text.as_bytes())
     }
 

@@ -73,8 +73,8 @@ fn timeline(job: &Observation) -> Markup {
     let total = job.seconds().max(0.001);
     table(
         "Phases of the job",
-        &["phase", "result", "bytes", "seconds"],
-        html! {
+        &["phase", "result", ">bytes", ">seconds"],
+        &html! {
             @for phase in &job.phases {
                 tr {
                     th scope="row" { (phase.name) }
@@ -92,8 +92,8 @@ fn timeline(job: &Observation) -> Markup {
 fn steps(job: &Observation) -> Markup {
     table(
         "Steps of the build",
-        &["result", "stage", "instruction", "seconds", "why"],
-        html! {
+        &["result", "stage", "instruction", ">seconds", "why"],
+        &html! {
             @for step in &job.steps {
                 tr {
                     td { span class=(word(step.result)) { (word(step.result)) } }
@@ -114,7 +114,7 @@ fn layers(report: &ImageReport) -> Markup {
             p { "The store has no layer of this build's steps." }
         } @else {
             p { (report.layers.len()) " steps have layers there, " (bytes(total)) " compressed." }
-            (table("Layers in the store", &["stage", "instruction", "bytes", "entries that need it"], html! {
+            (table("Layers in the store", &["stage", "instruction", ">bytes", ">entries that need it"], &html! {
                 @for layer in &report.layers {
                     tr { td { (layer.stage) } td { code { (layer.instruction) } } td.number { (bytes(layer.bytes)) } td.number { (layer.entries) } }
                 }
@@ -137,7 +137,7 @@ fn history(past: &[PastJob]) -> Markup {
                     }
                 }
             }
-            (table("The last jobs", &["time", "hits", "seconds", "step time spared", "restored", "saved"], html! {
+            (table("The last jobs", &["time", ">hits", ">seconds", ">step time spared", ">restored", ">saved"], &html! {
                 @for job in past.iter().rev() {
                     tr {
                         td { (job.time) @if job.failed { " " span.failed { "failed" } } }
@@ -153,12 +153,13 @@ fn history(past: &[PastJob]) -> Markup {
     }
 }
 
-fn table(caption: &str, columns: &[&str], rows: Markup) -> Markup {
+/// Columns whose name begins with `>` are numbers.
+fn table(caption: &str, columns: &[&str], rows: &Markup) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(caption) {
             table {
                 caption { (caption) }
-                thead { tr { @for column in columns { th scope="col" { (column) } } } }
+                thead { tr { @for column in columns { th.number[column.starts_with('>')] scope="col" { (column.trim_start_matches('>')) } } } }
                 tbody { (rows) }
             }
         }
@@ -235,10 +236,10 @@ fn of_stage(job: &Observation, name: &str, needed: bool) -> (&'static str, Strin
 }
 
 fn shortened(name: &str) -> String {
-    if name.chars().count() <= 17 {
+    if name.chars().count() <= 15 {
         return name.to_owned();
     }
-    let start: String = name.chars().take(16).collect();
+    let start: String = name.chars().take(14).collect();
     format!("{start}…")
 }
 

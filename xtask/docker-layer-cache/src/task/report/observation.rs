@@ -252,7 +252,7 @@ fn stages(keyed: &Keyed) -> Vec<ObservedStage> {
                 let sources: Vec<&Option<Source>> = match &instruction.action {
                     Action::Copy(copy) => vec![&copy.from],
                     Action::Run(run) => run.mounts.iter().map(|mount| &mount.from).collect(),
-                    _ => Vec::new(),
+                    Action::Metadata => Vec::new(),
                 };
                 needs.extend(sources.into_iter().filter_map(|source| match source {
                     Some(Source::Stage(index)) => Some(*index),
