@@ -44,6 +44,8 @@ pub enum Task {
     DockerGc(GcArgs),
     /// Look into the store: list it, show and verify what it holds, remove entries
     DockerStore(StoreArgs),
+    /// Report on the last job: one HTML file, Markdown or JSON
+    DockerReport(ReportArgs),
     /// Show the whole job on a small repository, with a registry of its own
     DockerDemo(DemoArgs),
     /// Read or fill cache mounts: what we call ourselves within a container
@@ -288,6 +290,28 @@ pub(crate) enum StoreAction {
     },
 }
 
+/// What `docker-report` takes.
+#[derive(Debug, Clone, Args)]
+pub struct ReportArgs {
+    /// The images of `docker/images.toml` to report on [default: all]
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    /// Where the HTML goes [default: target/docker-layer-cache-report.html]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<Utf8PathBuf>,
+    /// Write Markdown, too, for a job summary; `-` prints it on stdout
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub markdown: Option<Utf8PathBuf>,
+    /// Print the report as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// Say only what needs attention
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
 /// What `docker-demo` takes; all of it goes to the demo.
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
@@ -360,6 +384,7 @@ impl Task {
             Task::DockerCi(args) => task::ci::run(sh, args),
             Task::DockerGc(args) => task::gc::run(sh, args),
             Task::DockerStore(args) => task::store::run(sh, args),
+            Task::DockerReport(args) => task::report::run(sh, args),
             Task::DockerDemo(args) => task::demo::run(sh, args),
             Task::DockerCarryMounts(args) => task::cache_mounts::carry(&args.folder),
         }

@@ -32,6 +32,7 @@ mod pass_through;
 mod plan;
 mod platforms;
 mod registry;
+mod report;
 mod secrets;
 mod shared_layers;
 mod storage_errors;
@@ -94,6 +95,7 @@ fn trials() -> Vec<Trial> {
     }));
     let scenarios = [
         registry::SCENARIOS,
+        report::SCENARIOS,
         cycle::SCENARIOS,
         base_moves::SCENARIOS,
         damaged_store::SCENARIOS,

@@ -5,6 +5,7 @@
 //! ├── oci-layout             {"imageLayoutVersion":"1.0.0"}
 //! ├── format                 the version of what we add to an image layout
 //! ├── index.json             the entries: one descriptor each, described by annotations
+//! ├── history.jsonl          what became of the last jobs, for reports
 //! ├── blobs/sha256/<digest>  manifests, configs, and layers (zstd), each stored once
 //! ├── tmp/                   blobs being written
 //! ├── index.lock             held while index.json is replaced
@@ -37,6 +38,7 @@ mod open_layer;
 mod stored_layers;
 mod verify;
 mod inventory;
+mod history;
 mod retention;
 mod garbage;
 mod view;
@@ -45,6 +47,7 @@ mod writer;
 pub use entry::{ENTRY_FORMAT, Entry, EntryKind, StoredEntry, annotation};
 pub use error::{StoreError, StoreErrorKind};
 pub use garbage::{Collected, DroppedEntry, KeptEntry};
+pub use history::HISTORY_MAX;
 pub use index::{IndexDamage, StoredIndex};
 pub use inventory::{Inventory, InventoryItem};
 pub use layer::{KNOWN_AS, StoredLayer, UNCOMPRESSED, UNCOMPRESSED_SIZE};

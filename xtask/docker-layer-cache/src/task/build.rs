@@ -123,6 +123,8 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
     }
     let made_for_saving = builder.made_for_saving(for_saving);
     if let Some(failure) = &outcome.failure {
+        notes.failed_steps = outcome.steps;
+        notes.write(&path)?;
         return Err(of_failure(keyed, failure));
     }
     links::note_tag(job, image, link_tag.as_deref())?;

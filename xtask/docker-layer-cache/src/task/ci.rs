@@ -1,7 +1,6 @@
 //! `docker-ci`: the whole job.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use serde::Serialize;
 use xshell::Shell;
@@ -11,6 +10,7 @@ use super::images::Image;
 use super::job::Job;
 use super::key::{Digests, key};
 use super::offer::{self, Planned};
+use super::report::{Phase, Watch};
 use super::{build, links, restore, save};
 use crate::cache_key::Keys;
 use crate::cli::CiArgs;
@@ -36,15 +36,6 @@ struct Report {
     result: &'static str,
 }
 
-#[derive(Debug, Serialize)]
-struct Phase {
-    name: &'static str,
-    seconds: f64,
-    bytes: u64,
-    #[serde(skip)]
-    outcome: String,
-}
-
 /// Runs the command.
 pub(crate) fn run(sh: &Shell, args: &CiArgs) -> Result<(), Error> {
     let job = Job::open(sh, &args.task)?.with_offer(&args.offer, false);
@@ -60,7 +51,7 @@ pub(crate) fn run(sh: &Shell, args: &CiArgs) -> Result<(), Error> {
                     let seconds = format!("{:.2}", phase.seconds);
                     table.row([
                         report.label.clone(),
-                        phase.name.to_owned(),
+                        phase.name.clone(),
                         phase.outcome.clone(),
                         bytes(phase.bytes),
                         seconds,
@@ -86,30 +77,27 @@ pub(crate) fn run(sh: &Shell, args: &CiArgs) -> Result<(), Error> {
 }
 
 fn one(job: &Job<'_>, image: Image) -> Result<Report, Error> {
-    let mut phases = Vec::new();
-    let mut started = Instant::now();
-    let mut phase = |name, bytes, outcome: String| {
-        phases.push(Phase {
-            name,
-            seconds: started.elapsed().as_secs_f64(),
-            bytes,
-            outcome,
-        });
-        started = Instant::now();
-    };
+    let mut watch = Watch::start(job, &image);
+    let result = watched(job, image, &mut watch);
+    watch.end(job, result.is_err());
+    result
+}
+
+fn watched(job: &Job<'_>, image: Image, watch: &mut Watch) -> Result<Report, Error> {
     let _lock = job.lock(&image)?;
     let keyed = key(job, image, Digests::Current)?;
-    phase(
+    watch.phase(
         "key",
         0,
         keyed.keys.full.as_str().chars().take(15).collect(),
     );
+    watch.keyed(job, &keyed);
     // What is offered stays in the store until the build has taken it.
     let hold = ImageLayout::open_read_only(&job.workspace.store)
         .and_then(|layout| layout.hold())
         .ok();
     let mut restored = restore::restore(job, &keyed)?;
-    phase(
+    watch.phase(
         "restore",
         restored.bytes,
         if restored.entries.is_empty() {
@@ -129,10 +117,12 @@ fn one(job: &Job<'_>, image: Image) -> Result<Report, Error> {
             .filter(|mount| mount.is_filled());
         let filled: Vec<u64> = filled.map(|mount| mount.bytes).collect();
         let outcome = format!("{} of {} filled", filled.len(), restored.cache_mounts.len());
-        phase("mounts in", filled.iter().sum(), outcome);
+        watch.phase("mounts in", filled.iter().sum(), outcome);
     }
-    let built = build::build(job, &keyed, &restored)?;
-    phase(
+    let built = build::build(job, &keyed, &restored);
+    watch.built(job, &keyed, &restored, built.as_ref().ok());
+    let built = built?;
+    watch.phase(
         "build",
         0,
         format!(
@@ -145,7 +135,7 @@ fn one(job: &Job<'_>, image: Image) -> Result<Report, Error> {
     drop(hold);
     let built_to_save = offer::that_pays(job, &keyed, &restored, &built);
     let saved = save::save(job, &keyed, &restored, &built_to_save)?;
-    phase(
+    watch.phase(
         "save",
         saved.bytes,
         saved
@@ -155,7 +145,7 @@ fn one(job: &Job<'_>, image: Image) -> Result<Report, Error> {
     let mounts = cache_mounts::save(job, &keyed, &restored, &built)?;
     if !mounts.mounts.is_empty() {
         let outcome = format!("{} saved", mounts.mounts.len());
-        phase("mounts out", mounts.bytes, outcome);
+        watch.phase("mounts out", mounts.bytes, outcome);
     }
     let result = built.result();
     Ok(Report {
@@ -167,7 +157,7 @@ fn one(job: &Job<'_>, image: Image) -> Result<Report, Error> {
         plan: restored.plan,
         disagreements: built.disagreements,
         cache_mounts: restored.cache_mounts,
-        phases,
+        phases: watch.seen.phases.clone(),
         result,
     })
 }

@@ -23,7 +23,7 @@ use crate::error::{Error, exit_code};
 use crate::oci::{Digest, Platform};
 use crate::ui;
 
-use explain::Before;
+pub(super) use explain::Before;
 pub(super) use keyed::{Keyed, KeyedBase};
 
 /// Which digests the bases have.

@@ -8,6 +8,7 @@ pub(crate) mod gc;
 pub(crate) mod images;
 pub(crate) mod key;
 pub(crate) mod quantity;
+pub(crate) mod report;
 pub(crate) mod restore;
 pub(crate) mod save;
 pub(crate) mod store;

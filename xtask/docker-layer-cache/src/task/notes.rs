@@ -30,6 +30,9 @@ pub(super) struct Notes {
     pub restored: Option<Restored>,
     /// What was built on it.
     pub built: Option<Built>,
+    /// The steps of a build that failed.
+    #[serde(default)]
+    pub failed_steps: Vec<Step>,
 }
 
 /// What docker-restore laid out.
@@ -111,6 +114,7 @@ impl Notes {
             recipe: recipe.base_part().to_json(),
             restored: None,
             built: None,
+            failed_steps: Vec::new(),
         }
     }
 

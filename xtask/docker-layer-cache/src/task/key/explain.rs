@@ -19,7 +19,7 @@ use crate::plan::RecordedStep;
 use crate::ui::{bytes, seconds};
 
 /// What is compared with, as it was before this run.
-pub(super) struct Before {
+pub(in crate::task) struct Before {
     recipe: Option<Recipe>,
     from: String,
     notes: Option<Notes>,
@@ -28,7 +28,7 @@ pub(super) struct Before {
 /// The explanation of one image's key.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct Explanation {
+pub(in crate::task) struct Explanation {
     /// What it was compared with; nothing where there is nothing to compare with.
     compared_with: Option<String>,
     changes: Vec<Explained>,
@@ -55,7 +55,7 @@ impl Before {
     ///
     /// # Errors
     /// Where `file` cannot be read or is no recipe.
-    pub(super) fn read(
+    pub(in crate::task) fn read(
         job: &Job<'_>,
         image: &super::Image,
         file: Option<&Utf8Path>,
@@ -83,7 +83,7 @@ impl Before {
 
     /// Compares with the key of now; without an earlier recipe with that of the store's nearest
     /// entry.
-    pub(super) fn explain(self, job: &Job<'_>, keyed: &Keyed) -> Explanation {
+    pub(in crate::task) fn explain(self, job: &Job<'_>, keyed: &Keyed) -> Explanation {
         let entries = entries(job, keyed);
         let recipe = self.recipe.map(|recipe| (recipe, self.from)).or_else(|| {
             entries.iter().find_map(|stored| {
@@ -124,6 +124,13 @@ impl Before {
 }
 
 impl Explanation {
+    /// Returns what it was compared with, and what moved, in words.
+    pub(in crate::task) fn into_texts(self) -> (Option<String>, Vec<String>) {
+        let changes = self.changes.into_iter();
+        let texts = changes.map(|explained| explained.change.text).collect();
+        (self.compared_with, texts)
+    }
+
     pub(super) fn print(&self, job: &Job<'_>, image: &str) {
         let Some(from) = &self.compared_with else {
             job.talk.say(format_args!(
