@@ -8,6 +8,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 
 use super::ErrorKind;
+use super::login::Login;
 use super::authorize::{Authorization, Authorizer};
 use super::challenge::parse_challenges;
 use super::credentials::CredentialStore;
@@ -88,6 +89,10 @@ impl Exchange {
             hosts: Mutex::default(),
             authorizer: Authorizer::new(CredentialStore::new(options)),
         })
+    }
+
+    pub(super) fn login(&self, registry: &str) -> Login {
+        self.authorizer.login(registry)
     }
 
     pub(super) fn task<'a>(&self, reference: &'a Reference, access: Access) -> Task<'a> {
