@@ -371,10 +371,7 @@ impl Task {
     /// Returns the command that has this program run `name`, a task of ours, behind the program's
     /// name: the words that stand before the task on the command line of now, in an xtask that has
     /// our tasks below another of its own, and then that task. None where no task of ours is on it.
-    pub(crate) fn to_run(
-        name: &str,
-        words: impl Iterator<Item = OsString>,
-    ) -> Option<Vec<String>> {
+    pub(crate) fn to_run(name: &str, words: impl Iterator<Item = OsString>) -> Option<Vec<String>> {
         let tasks = Self::augment_subcommands(clap::Command::new(""));
         let is_task = |word: &str| tasks.get_subcommands().any(|task| task.get_name() == word);
         let mut before = Vec::new();

@@ -25,6 +25,7 @@ mod base_moves;
 mod cache_mounts;
 mod cycle;
 mod damaged_store;
+mod doctor;
 mod errors;
 mod key;
 mod partial_hits;
@@ -66,6 +67,7 @@ fn trials() -> Vec<Trial> {
         ("tidy", tidy::TESTS),
         ("errors", errors::TESTS),
         ("bake", bake::TESTS),
+        ("doctor", doctor::TESTS),
         ("key", key::TESTS),
         ("secrets", secrets::TESTS),
         ("secrets", token_secrets::TESTS),
@@ -99,6 +101,7 @@ fn trials() -> Vec<Trial> {
         cycle::SCENARIOS,
         base_moves::SCENARIOS,
         damaged_store::SCENARIOS,
+        doctor::SCENARIOS,
         shared_layers::SCENARIOS,
         partial_hits::SCENARIOS,
         pass_through::SCENARIOS,

@@ -113,7 +113,9 @@ impl EngineDetails {
 
     /// Tells whether Podman answers docker's command.
     pub fn is_podman_service(&self) -> bool {
-        self.server_component.to_ascii_lowercase().contains("podman")
+        self.server_component
+            .to_ascii_lowercase()
+            .contains("podman")
     }
 
     /// Returns where the engine is.
@@ -121,7 +123,10 @@ impl EngineDetails {
         let remote = ["tcp://", "ssh://", "http://", "https://"];
         if self.operating_system.contains("Docker Desktop") {
             EnginePlace::DockerDesktop
-        } else if remote.iter().any(|scheme| self.endpoint.starts_with(scheme)) {
+        } else if remote
+            .iter()
+            .any(|scheme| self.endpoint.starts_with(scheme))
+        {
             EnginePlace::Remote
         } else {
             EnginePlace::Local
@@ -219,7 +224,11 @@ mod tests {
             ("unix:///var/run/docker.sock", "Debian", EnginePlace::Local),
             ("npipe:////./pipe/docker_engine", "", EnginePlace::Local),
             ("tcp://10.0.0.1:2376", "Alpine", EnginePlace::Remote),
-            ("unix:///x.sock", "Docker Desktop", EnginePlace::DockerDesktop),
+            (
+                "unix:///x.sock",
+                "Docker Desktop",
+                EnginePlace::DockerDesktop,
+            ),
             ("", "", EnginePlace::Local),
         ] {
             let details = EngineDetails {

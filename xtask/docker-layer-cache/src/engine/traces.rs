@@ -15,13 +15,13 @@ const WAIT: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Record {
     id: String,
-    /// Such as `[app 1/2] COPY go.mod /src/`.
+    /// Such as `[app 1/2] COPY go.mod /src/`, or `imported sha256:…` of a layer from a cache.
     description: String,
 }
 
 impl Docker {
     /// Removes the images that carry `label` (`name=value`) and the build cache records whose
-    /// description has `word`; returns how many of each are left. An image that another stands on,
+    /// description has one of `words`; returns how many of each are left. An image that another stands on,
     /// and a record that is in use, stay.
     ///
     /// # Errors
@@ -30,7 +30,7 @@ impl Docker {
         &self,
         builder: &Builder,
         label: &str,
-        word: &str,
+        words: &[String],
     ) -> Result<(usize, usize), EngineError> {
         let mut images = self.images_with(label)?;
         for _ in 0..MAX_ROUNDS {
@@ -39,7 +39,7 @@ impl Docker {
             }
             for image in &images {
                 // One that another stands on goes in a later round.
-                let _ = self.read(&words(&["image", "rm", "--force", image]));
+                let _ = self.read(&owned(&["image", "rm", "--force", image]));
             }
             let left = self.images_with(label)?;
             if left == images {
@@ -47,7 +47,7 @@ impl Docker {
             }
             images = left;
         }
-        let mut records = self.records_about(builder, word)?;
+        let mut records = self.records_about(builder, words)?;
         let mut n_waits = 0;
         for _ in 0..MAX_ROUNDS {
             if records.is_empty() {
@@ -61,9 +61,9 @@ impl Docker {
                     Builder::Buildx { .. } => "buildx",
                     _ => "builder",
                 };
-                self.read(&words(&[&[group], prune.as_slice()].concat()))?;
+                self.read(&owned(&[&[group], prune.as_slice()].concat()))?;
             }
-            let left = self.records_about(builder, word)?;
+            let left = self.records_about(builder, words)?;
             if left == records {
                 n_waits += 1;
                 if n_waits > 5 {
@@ -79,7 +79,7 @@ impl Docker {
     fn images_with(&self, label: &str) -> Result<Vec<String>, EngineError> {
         let filter = format!("label={label}");
         let listed = ["image", "ls", "--all", "--quiet", "--no-trunc", "--filter"];
-        let listed = self.read(&words(&[listed.as_slice(), &[&filter]].concat()))?;
+        let listed = self.read(&owned(&[listed.as_slice(), &[&filter]].concat()))?;
         let mut ids: Vec<String> = String::from_utf8_lossy(&listed)
             .lines()
             .map(str::to_owned)
@@ -89,19 +89,27 @@ impl Docker {
         Ok(ids)
     }
 
-    fn records_about(&self, builder: &Builder, word: &str) -> Result<Vec<Record>, EngineError> {
+    fn records_about(
+        &self,
+        builder: &Builder,
+        words: &[String],
+    ) -> Result<Vec<Record>, EngineError> {
         let records = match builder {
             Builder::Buildx { .. } => {
-                let listed = self.read(&words(&["buildx", "du", "--verbose"]))?;
+                let listed = self.read(&owned(&["buildx", "du", "--verbose"]))?;
                 records_of_buildx(&String::from_utf8_lossy(&listed))
             }
             _ => {
                 let format = "{{range .BuildCache}}{{.ID}} {{.Description}}\n{{end}}";
-                let listed = self.read(&words(&["system", "df", "--verbose", "--format", format]))?;
+                let listed =
+                    self.read(&owned(&["system", "df", "--verbose", "--format", format]))?;
                 records_of_engine(&String::from_utf8_lossy(&listed))
             }
         };
-        let about = |record: &Record| record.description.contains(word);
+        let about = |record: &Record| {
+            let description = &record.description;
+            words.iter().any(|word| description.contains(word.as_str()))
+        };
         Ok(records.into_iter().filter(about).collect())
     }
 }
@@ -136,7 +144,7 @@ fn records_of_engine(text: &str) -> Vec<Record> {
         .collect()
 }
 
-fn words(words: &[&str]) -> Vec<String> {
+fn owned(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 

@@ -8,12 +8,12 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 
 use super::ErrorKind;
-use super::login::Login;
 use super::authorize::{Authorization, Authorizer};
 use super::challenge::parse_challenges;
 use super::credentials::CredentialStore;
 use super::endpoint::{Base, Endpoint, Endpoints, Tls, authority};
 use super::error::RegistryError;
+use super::login::Login;
 use super::options::ClientOptions;
 use super::rate_limit::{RateLimit, RateLimits};
 use super::refusal::refusal;

@@ -81,10 +81,7 @@ fn check_repository(
     report: &mut Report,
 ) -> Result<(), Error> {
     let workspace = &job.workspace;
-    let (root, store) = (
-        &workspace.root,
-        absolute(sh, &workspace.store),
-    );
+    let (root, store) = (&workspace.root, absolute(sh, &workspace.store));
     let key_dir = absolute(sh, &workspace.key_dir);
     let store_facts = StoreFacts::gather(&store, args.task.read_only, args.deep);
     report.add(store_facts.judge())?;
@@ -196,7 +193,10 @@ fn one_per_name(images: &[Image]) -> impl Iterator<Item = &Image> {
 /// Returns the path as it is when the current folder is another.
 fn absolute(sh: &Shell, path: &Utf8Path) -> Utf8PathBuf {
     let path = sh.current_dir().join(path);
-    Utf8PathBuf::from_path_buf(path).unwrap_or_default().components().collect()
+    Utf8PathBuf::from_path_buf(path)
+        .unwrap_or_default()
+        .components()
+        .collect()
 }
 
 /// What was found so far.

@@ -54,8 +54,10 @@ impl CargoFacts {
         };
         let is_run = matches!(words.first().map(String::as_str), Some("run" | "r"));
         let names_package = words.iter().any(|word| {
-            matches!(word.as_str(), "--package" | "-p" | "--manifest-path" | "--bin")
-                || word.starts_with("--package=")
+            matches!(
+                word.as_str(),
+                "--package" | "-p" | "--manifest-path" | "--bin"
+            ) || word.starts_with("--package=")
                 || word.starts_with("--manifest-path=")
         });
         let ends_flags = words.last().is_some_and(|word| word == "--");
@@ -89,10 +91,16 @@ impl CargoFacts {
             .collect();
         Finding::advice(
             CHECK,
-            format!("{} are not optimised in profile `{profile}`", slow.join(", ")),
+            format!(
+                "{} are not optimised in profile `{profile}`",
+                slow.join(", ")
+            ),
             "hashing and compressing layers run many times slower; nothing else needs it",
         )
-        .mend(format!("`Cargo.toml` of the workspace needs:\n{}", lines.join("\n")))
+        .mend(format!(
+            "`Cargo.toml` of the workspace needs:\n{}",
+            lines.join("\n")
+        ))
     }
 
     /// Returns the profile that the alias builds with.
@@ -237,6 +245,9 @@ mod tests {
     fn this_workspace_has_what_it_asks_of_others() {
         let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let findings = CargoFacts::gather(&root).expect("a workspace").judge();
-        assert!(findings.iter().all(|one| one.level == Level::Ok), "{findings:?}");
+        assert!(
+            findings.iter().all(|one| one.level == Level::Ok),
+            "{findings:?}"
+        );
     }
 }

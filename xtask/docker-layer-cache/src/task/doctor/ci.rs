@@ -118,7 +118,10 @@ impl CiFacts {
                 CHECK,
                 format!("a CI that is not known by name{}", self.rules()),
             ),
-            None => Finding::ok(CHECK, format!("none: a machine of your own{}", self.rules())),
+            None => Finding::ok(
+                CHECK,
+                format!("none: a machine of your own{}", self.rules()),
+            ),
         }
     }
 
@@ -249,9 +252,13 @@ fn lines_to_add(path: &Utf8Path, store: &Utf8Path) -> String {
         ".circleci/config.yml" => format!(
             "add behind the job, and `restore_cache` with the same keys before it:\n- save_cache:\n    key: layers-v1-{{{{ arch }}}}-{{{{ .Revision }}}}\n    paths:\n      - {store}"
         ),
-        ".gitlab-ci.yml" => format!("add to the job:\ncache:\n  key: layers\n  paths:\n    - {store}/"),
+        ".gitlab-ci.yml" => {
+            format!("add to the job:\ncache:\n  key: layers\n  paths:\n    - {store}/")
+        }
         ".buildkite/pipeline.yml" => {
-            format!("add to the step (or keep the store on the agent with --store):\ncache:\n  paths:\n    - {store}")
+            format!(
+                "add to the step (or keep the store on the agent with --store):\ncache:\n  paths:\n    - {store}"
+            )
         }
         _ => format!(
             "add before the job:\n- uses: actions/cache@v4\n  with:\n    path: {store}\n    key: layers-${{{{ github.sha }}}}\n    restore-keys: layers-"

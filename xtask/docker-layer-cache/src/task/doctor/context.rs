@@ -190,7 +190,11 @@ mod tests {
             ("/target/\n", "/r", vec![]),
             ("target/store\n", "/r", vec!["target/keys"]),
             ("*\n!src\n", "/r", vec![]),
-            ("target\n!target/store/index.json\n", "/r", vec!["target/store"]),
+            (
+                "target\n!target/store/index.json\n",
+                "/r",
+                vec!["target/store"],
+            ),
             ("", "/r/docker", vec![]),
         ] {
             let rules = IgnoreRules::parse(ignore.as_bytes()).expect("good rules");

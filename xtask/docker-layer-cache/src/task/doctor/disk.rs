@@ -198,7 +198,10 @@ mod tests {
             free_inodes: None,
             device: 7,
         };
-        assert_eq!(levels(space, None, 0), [Level::Ok, Level::Ok, Level::Advice]);
+        assert_eq!(
+            levels(space, None, 0),
+            [Level::Ok, Level::Ok, Level::Advice]
+        );
     }
 
     #[cfg(unix)]

@@ -195,10 +195,7 @@ fn buildkit_on(docker_buildkit: Option<&str>) -> &'static str {
 }
 
 /// Tells the strategy, and why it is this one; nothing where the builder was refused already.
-fn strategy_finding(
-    engine: &Engine,
-    strategy: Result<Strategy, StrategyError>,
-) -> Option<Finding> {
+fn strategy_finding(engine: &Engine, strategy: Result<Strategy, StrategyError>) -> Option<Finding> {
     let check = "strategy";
     match strategy {
         Ok(strategy) => {

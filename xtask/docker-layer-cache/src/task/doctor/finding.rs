@@ -174,11 +174,20 @@ mod tests {
     #[test]
     fn a_finding_is_a_line_and_its_reasons_are_indented() {
         let finding = Finding::problem(5, "store", "it is full", "nothing is saved").mend("`rm x`");
-        let expected = "problem  store: it is full\n         nothing is saved\n         hint: `rm x`";
+        let expected =
+            "problem  store: it is full\n         nothing is saved\n         hint: `rm x`";
         assert_eq!(finding.text(false), expected);
-        assert!(finding.text(true).starts_with("\u{1b}[31mproblem\u{1b}[0m  store"));
+        assert!(
+            finding
+                .text(true)
+                .starts_with("\u{1b}[31mproblem\u{1b}[0m  store")
+        );
         let lines = Finding::advice("cargo", "x", "y").mend("add\n[a]\nb = 1");
-        assert!(lines.text(false).ends_with("hint: add\n           [a]\n           b = 1"));
+        assert!(
+            lines
+                .text(false)
+                .ends_with("hint: add\n           [a]\n           b = 1")
+        );
         let long = Finding::ok("engine", "word ".repeat(40)).text(false);
         assert!(long.lines().all(|line| line.len() <= WIDTH), "{long}");
     }

@@ -7,9 +7,7 @@ use std::time::Duration;
 use super::finding::Finding;
 use crate::error::exit_code;
 use crate::oci::{Digest, Reference};
-use crate::registry::{
-    Client, ClientOptions, ErrorKind, LoginKind, RegistryError, ResolveRequest,
-};
+use crate::registry::{Client, ClientOptions, ErrorKind, LoginKind, RegistryError, ResolveRequest};
 
 const CHECK: &str = "registry";
 /// A doctor asks once, and does not wait for what is down.
@@ -173,9 +171,8 @@ impl RegistryFacts {
         }
         if let Some(note) = &self.note {
             let (what, mend) = note.split_once(": ").unwrap_or((note, "`docker login`"));
-            findings.push(
-                Finding::advice(CHECK, what, "jobs fail where no pull is left").mend(mend),
-            );
+            findings
+                .push(Finding::advice(CHECK, what, "jobs fail where no pull is left").mend(mend));
         }
         if self.base_error.is_none() && self.tag_error.is_none() {
             if self.n_tags > 0 && self.login == LoginKind::Anonymous {
@@ -271,7 +268,12 @@ mod tests {
             .iter()
             .filter_map(|name| name.parse().ok())
             .collect();
-        let tags = ["app:latest", "team/app:1", "reg.example/app:1", "docker.io/team/app:2"];
+        let tags = [
+            "app:latest",
+            "team/app:1",
+            "reg.example/app:1",
+            "docker.io/team/app:2",
+        ];
         let wanted = wanted(&bases, &tags.map(str::to_owned));
         let counts: Vec<(&str, usize, usize)> = wanted
             .iter()
@@ -332,7 +334,10 @@ mod tests {
             let found = findings.iter().find(|one| one.what.contains(part));
             let found = found.unwrap_or_else(|| panic!("{findings:?}"));
             assert_eq!(found.level, Level::Advice);
-            assert!(found.mend.as_deref().unwrap_or("").contains(hint), "{found:?}");
+            assert!(
+                found.mend.as_deref().unwrap_or("").contains(hint),
+                "{found:?}"
+            );
             assert_eq!(exit_code_of(&findings), 0);
         }
     }

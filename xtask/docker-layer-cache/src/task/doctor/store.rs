@@ -88,7 +88,9 @@ impl StoreFacts {
                 &refusal.message,
                 "builds go on without the store, and start cold",
             );
-            let hint = refusal.hint.unwrap_or("choose another folder with `--store`");
+            let hint = refusal
+                .hint
+                .unwrap_or("choose another folder with `--store`");
             // What stands in the way of writing stands in the way of reading, too.
             if findings.is_empty() {
                 findings.push(finding.mend(hint));
@@ -274,7 +276,9 @@ fn try_write(path: &Utf8Path) -> io::Result<()> {
 fn mend_unwritable(path: &Utf8Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotADirectory => {
-            format!("move what is in the way, or choose another folder with `--store` or `path` of `[store]` (`ls -ld {path}`)")
+            format!(
+                "move what is in the way, or choose another folder with `--store` or `path` of `[store]` (`ls -ld {path}`)"
+            )
         }
         io::ErrorKind::PermissionDenied => {
             format!("`sudo chown -R \"$(id -u)\" {path}`, or choose another folder with `--store`")
@@ -384,7 +388,9 @@ mod tests {
     #[test]
     fn a_store_that_is_not_there_yet_is_fine_and_stays_so() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = Utf8Path::from_path(folder.path()).expect("UTF-8").join("a/b");
+        let path = Utf8Path::from_path(folder.path())
+            .expect("UTF-8")
+            .join("a/b");
         let findings = StoreFacts::gather(&path, false, false).judge();
         assert_eq!(findings[0].level, Level::Ok, "{findings:?}");
         assert_eq!(folder.path().read_dir().expect("a folder").count(), 0);

@@ -27,7 +27,11 @@ fn which_ci() {
         (&["GITLAB_CI"], false, "GitLab CI"),
         (&["BUILDKITE"], false, "Buildkite"),
         (&["CI", "CIRCLECI"], true, "this is a terminal"),
-        (&["DOCKER_LAYER_CACHE_READ_ONLY"], false, "DOCKER_LAYER_CACHE_READ_ONLY"),
+        (
+            &["DOCKER_LAYER_CACHE_READ_ONLY"],
+            false,
+            "DOCKER_LAYER_CACHE_READ_ONLY",
+        ),
     ] {
         let facts = CiFacts {
             is_terminal: terminal,
@@ -46,12 +50,18 @@ fn cache_paths_of_several_grammars() {
         ("paths:\n  - ./target/docker-layer-cache/\n", true),
         ("paths:\n  - ~/project/target\n", true),
         ("path: 'target'\n", true),
-        ("paths: [\"~/.cargo\", \"target/docker-layer-cache\"]\n", true),
+        (
+            "paths: [\"~/.cargo\", \"target/docker-layer-cache\"]\n",
+            true,
+        ),
         ("path: |\n  ~/.cargo\n  target/**\n", true),
         ("paths:\n  - target/debug\n", false),
         ("# - target\n", false),
         ("paths:\n  - .\n", false),
-        ("run: cargo xtask docker-ci --store target/docker-layer-cache\n", false),
+        (
+            "run: cargo xtask docker-ci --store target/docker-layer-cache\n",
+            false,
+        ),
         ("- target/docker-layer-cache-key\n", false),
     ] {
         assert_eq!(caches(text, store), expected, "{text}");
@@ -95,7 +105,10 @@ fn key_files_of_images_that_are_not() {
         "cargo xtask docker-ci\n- {STORE}\nkey: {{{{ checksum \"{STORE}-key/app.base\" }}}}-{{{{ checksum \"{STORE}-key/ap.full\" }}}}"
     );
     let findings = facts(&[], &[(".circleci/config.yml", &text)]).judge();
-    let found: Vec<&Finding> = findings.iter().filter(|one| one.level == Level::Advice).collect();
+    let found: Vec<&Finding> = findings
+        .iter()
+        .filter(|one| one.level == Level::Advice)
+        .collect();
     assert_eq!(found.len(), 1, "{findings:?}");
     assert!(found[0].what.contains("`ap`"), "{findings:?}");
     assert_eq!(found[0].mend.as_deref(), Some("did you mean `app`?"));
@@ -104,12 +117,22 @@ fn key_files_of_images_that_are_not() {
 #[test]
 fn variables_that_mean_nothing() {
     let findings = facts(
-        &["DOCKER_LAYER_CACHE_STOER", "DOCKER_LAYER_CACHE_AUTH_REG_LOCAL", "DOCKER_LAYER_CACHE_STORE"],
+        &[
+            "DOCKER_LAYER_CACHE_STOER",
+            "DOCKER_LAYER_CACHE_AUTH_REG_LOCAL",
+            "DOCKER_LAYER_CACHE_STORE",
+        ],
         &[],
     )
     .judge();
-    let unknown: Vec<&Finding> = findings.iter().filter(|one| one.level == Level::Advice).collect();
+    let unknown: Vec<&Finding> = findings
+        .iter()
+        .filter(|one| one.level == Level::Advice)
+        .collect();
     assert_eq!(unknown.len(), 1, "{findings:?}");
     let mend = unknown[0].mend.as_deref().unwrap_or_default();
-    assert!(mend.ends_with("did you mean DOCKER_LAYER_CACHE_STORE?"), "{mend}");
+    assert!(
+        mend.ends_with("did you mean DOCKER_LAYER_CACHE_STORE?"),
+        "{mend}"
+    );
 }
