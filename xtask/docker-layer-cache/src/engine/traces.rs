@@ -57,10 +57,8 @@ impl Docker {
                 // Only one `id` is taken at a time.
                 let filter = format!("id={}", record.id);
                 let prune = ["prune", "--all", "--force", "--filter", &filter];
-                let group = match builder {
-                    Builder::Buildx { .. } => "buildx",
-                    _ => "builder",
-                };
+                let is_buildx = matches!(builder, Builder::Buildx { .. });
+                let group = if is_buildx { "buildx" } else { "builder" };
                 self.read(&owned(&[&[group], prune.as_slice()].concat()))?;
             }
             let left = self.records_about(builder, words)?;
@@ -94,17 +92,13 @@ impl Docker {
         builder: &Builder,
         words: &[String],
     ) -> Result<Vec<Record>, EngineError> {
-        let records = match builder {
-            Builder::Buildx { .. } => {
-                let listed = self.read(&owned(&["buildx", "du", "--verbose"]))?;
-                records_of_buildx(&String::from_utf8_lossy(&listed))
-            }
-            _ => {
-                let format = "{{range .BuildCache}}{{.ID}} {{.Description}}\n{{end}}";
-                let listed =
-                    self.read(&owned(&["system", "df", "--verbose", "--format", format]))?;
-                records_of_engine(&String::from_utf8_lossy(&listed))
-            }
+        let records = if matches!(builder, Builder::Buildx { .. }) {
+            let listed = self.read(&owned(&["buildx", "du", "--verbose"]))?;
+            records_of_buildx(&String::from_utf8_lossy(&listed))
+        } else {
+            let format = "{{range .BuildCache}}{{.ID}} {{.Description}}\n{{end}}";
+            let listed = self.read(&owned(&["system", "df", "--verbose", "--format", format]))?;
+            records_of_engine(&String::from_utf8_lossy(&listed))
         };
         let about = |record: &Record| {
             let description = &record.description;

@@ -27,6 +27,7 @@ use self::disk::{DiskFacts, Space};
 use self::engine::EngineFacts;
 use self::finding::{Finding, Level};
 use self::proof::ProofFacts;
+use self::registries::RegistryFacts;
 use self::store::StoreFacts;
 use super::bases::Registries;
 use super::dockerfile::Source;
@@ -139,7 +140,7 @@ fn check_registries(job: &Job<'_>, images: &[Image], engine: &EngineFacts) -> Ve
         Ok(facts) if facts.is_empty() => {
             findings.push(Finding::ok("registry", "none is needed"));
         }
-        Ok(facts) => findings.extend(facts.iter().flat_map(|facts| facts.judge())),
+        Ok(facts) => findings.extend(facts.iter().flat_map(RegistryFacts::judge)),
         Err(error) => findings.push(
             Finding::problem(
                 exit_code::REGISTRY,
@@ -211,7 +212,8 @@ impl Report {
     /// Adds what a check found, and tells people.
     fn add(&mut self, findings: impl IntoIterator<Item = Finding>) -> Result<(), Error> {
         for finding in findings {
-            if !self.json && !(self.quiet && finding.level == Level::Ok) {
+            let is_wanted = !self.quiet || finding.level != Level::Ok;
+            if is_wanted && !self.json {
                 ui::data(finding.text(self.painted))?;
             }
             self.findings.push(finding);

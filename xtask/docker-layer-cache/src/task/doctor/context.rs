@@ -81,7 +81,7 @@ impl ContextFacts {
                     folders.join(" and "),
                     if folders.len() == 1 { "is" } else { "are" }
                 ),
-                "every save changes the build context, so that a `COPY . .` never hits, keys move, and the store travels to the engine",
+                "they change with every job, so that a `COPY . .` never hits and keys move, and what is saved goes to the engine with each build",
             )
             .mend(format!("`printf '{}\\n' >> {ignore_file}`", patterns.join("\\n"))),
         )

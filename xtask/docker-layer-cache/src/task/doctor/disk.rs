@@ -1,5 +1,7 @@
 //! Space: of the store's file system, and of the engine's where it is on this machine.
 
+use std::fmt::Write as _;
+
 use camino::Utf8Path;
 
 use super::finding::Finding;
@@ -133,7 +135,7 @@ fn judge_space(
     let inodes = space.free_inodes;
     let mut what = format!("{place}: {} free", bytes(space.free_bytes));
     if let Some(inodes) = inodes.filter(|free| *free < COMFORTABLE_INODES) {
-        what.push_str(&format!(", {inodes} inodes free"));
+        let _ = write!(what, ", {inodes} inodes free");
     }
     let has_least = inodes.is_none_or(|free| free >= LEAST_INODES);
     let has_enough = inodes.is_none_or(|free| free >= COMFORTABLE_INODES);

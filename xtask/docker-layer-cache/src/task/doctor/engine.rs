@@ -1,5 +1,7 @@
 //! Docker: the command, the engine, the builder, and the strategy that follows from them.
 
+use std::fmt::Write as _;
+
 use super::finding::Finding;
 use crate::engine::{
     Builder, Docker, Engine, EngineDetails, EngineError, EngineErrorKind, EnginePlace, ImageStore,
@@ -110,16 +112,18 @@ fn reached(engine: &Engine, details: &EngineDetails) -> Finding {
     if details.is_rootless {
         what.push_str(", rootless");
     }
-    match details.place() {
-        EnginePlace::Local => {}
-        EnginePlace::DockerDesktop => what.push_str(", Docker Desktop"),
-        EnginePlace::Remote => what.push_str(&format!(
-            ", remote at {}: what it is offered goes over the network, and is measured",
-            details.endpoint
-        )),
-    }
+    let endpoint = &details.endpoint;
+    // Writing to a text cannot fail.
+    let _ = match details.place() {
+        EnginePlace::Local => Ok(()),
+        EnginePlace::DockerDesktop => write!(what, ", Docker Desktop"),
+        EnginePlace::Remote => write!(
+            what,
+            ", remote at {endpoint}: what it is offered goes over the network, and is measured"
+        ),
+    };
     if !matches!(details.context.as_str(), "" | "default") {
-        what.push_str(&format!(", context `{}`", details.context));
+        let _ = write!(what, ", context `{}`", details.context);
     }
     Finding::ok("engine", what)
 }

@@ -94,18 +94,17 @@ impl Finding {
     /// Returns the finding as people read it: one line, or as many as its width needs, with why and
     /// the hint indented below.
     pub(super) fn text(&self, painted: bool) -> String {
-        let mut text = String::new();
         let (level, colour) = match self.level {
             Level::Ok => ("ok", 32),
             Level::Advice => ("advice", 33),
             Level::Problem => ("problem", 31),
         };
         let padding = " ".repeat(INDENT - level.len());
-        if painted {
-            text.push_str(&format!("\u{1b}[{colour}m{level}\u{1b}[0m{padding}"));
+        let mut text = if painted {
+            format!("\u{1b}[{colour}m{level}\u{1b}[0m{padding}")
         } else {
-            text.push_str(&format!("{level}{padding}"));
-        }
+            format!("{level}{padding}")
+        };
         let indent = " ".repeat(INDENT);
         let mut paragraphs = vec![wrap(
             &format!("{}: {}", self.check, self.what),

@@ -209,10 +209,12 @@ fn write(place: &Utf8Path, word: &str) -> io::Result<()> {
     let root = place.join("repository");
     fs::create_dir_all(root.join("docker"))?;
     let (library, app) = (format!("library-{word}"), format!("app-{word}"));
-    let label = format!("LABEL {LABEL}={word}");
+    // The stages begin differently: where they do not, the classic builder takes the steps of the
+    // first for the second, within one build.
     let dockerfile = format!(
-        "FROM scratch AS library\n{label}\nCOPY {library} /{library}\n\n\
-         FROM scratch\n{label}\nCOPY --from=library /{library} /{library}\nCOPY {app} /{app}\n"
+        "FROM scratch AS library\nLABEL {LABEL}={word}\nCOPY {library} /{library}\n\n\
+         FROM scratch\nLABEL {LABEL}={word} {LABEL}.stage=app\n\
+         COPY --from=library /{library} /{library}\nCOPY {app} /{app}\n"
     );
     let images = format!("[image.doctor]\ntags = [\"docker-layer-cache-doctor:{word}\"]\n");
     for (path, text) in [
