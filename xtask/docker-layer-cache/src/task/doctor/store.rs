@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_format_and_anothers_folder_are_refused() {
+    fn a_later_format_and_a_foreign_folder_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = Utf8Path::from_path(folder.path()).expect("UTF-8");
         std::fs::create_dir(path.join("tmp")).expect("a folder");

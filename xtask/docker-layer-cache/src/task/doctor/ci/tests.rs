@@ -118,7 +118,7 @@ fn key_files_of_images_that_are_not() {
 fn variables_that_mean_nothing() {
     let findings = facts(
         &[
-            "DOCKER_LAYER_CACHE_STOER",
+            "DOCKER_LAYER_CACHE_STORES",
             "DOCKER_LAYER_CACHE_AUTH_REG_LOCAL",
             "DOCKER_LAYER_CACHE_STORE",
         ],
