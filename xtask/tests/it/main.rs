@@ -21,6 +21,7 @@
 mod support;
 
 mod bake;
+mod build_cache;
 mod base_moves;
 mod cache_mounts;
 mod cycle;
@@ -95,6 +96,7 @@ fn trials() -> Vec<Trial> {
     }));
     let scenarios = [
         registry::SCENARIOS,
+        build_cache::SCENARIOS,
         report::SCENARIOS,
         cycle::SCENARIOS,
         base_moves::SCENARIOS,

@@ -57,6 +57,8 @@ pub enum CacheSource {
     View(Utf8PathBuf),
     /// An image of the engine.
     Image(String),
+    /// A cache that `BuildKit` keeps elsewhere, as the flag takes it.
+    Remote(String),
 }
 
 /// A target of the cache.
@@ -66,6 +68,8 @@ pub enum CacheTarget {
     Inline,
     /// A folder to which `BuildKit` exports every step, zstd where it compresses itself.
     Folder(Utf8PathBuf),
+    /// A place that `BuildKit` writes to by itself, as the flag takes it.
+    Remote(String),
 }
 
 /// What becomes of a build's result.
@@ -113,7 +117,7 @@ impl BuildRequest {
                     "cache-from",
                     &csv(&["type=local", &format!("src={folder}")]),
                 ),
-                CacheSource::Image(tag) => flag("cache-from", tag),
+                CacheSource::Image(text) | CacheSource::Remote(text) => flag("cache-from", text),
             }
         }
         match &self.cache_to {
@@ -130,6 +134,7 @@ impl BuildRequest {
                     ]),
                 );
             }
+            Some(CacheTarget::Remote(text)) => flag("cache-to", text),
             None => {}
         }
         if *builder != Builder::Classic

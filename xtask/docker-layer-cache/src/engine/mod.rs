@@ -21,6 +21,7 @@ mod error;
 mod helper;
 mod image;
 mod progress;
+mod remote_cache;
 mod strategy;
 mod transfer;
 
@@ -35,4 +36,5 @@ pub use error::{EngineError, EngineErrorKind};
 pub use helper::{HelperBuild, HelperMount};
 pub use image::LocalImage;
 pub use progress::{BuildkitProgress, ClassicProgress, Step, StepResult};
+pub use remote_cache::RemoteCache;
 pub use strategy::{Strategy, StrategyError};

@@ -12,6 +12,7 @@ use super::key::{Digests, Keyed, key};
 use super::links;
 use super::notes::{Built, Notes, Restored, write_file};
 use super::offer::compare;
+use super::remote_cache;
 use super::stage_images::{
     drop_saving_tags, note_saving_tags, pin_bases, saving_tag, stage_tag, unique, wanted_stages,
 };
@@ -72,7 +73,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
     let path = job.workspace.work_file(&keyed.image, "job.json");
     let mut notes = Notes::read(&path).unwrap_or_else(|| Notes::new(&keyed.recipe));
     drop_saving_tags(job, image);
-    let sources = builder.sources(restored);
+    let sources = builder.sources(restored)?;
     let mut without_cache = sources.is_empty();
     // A job that found nothing in the store will store everything: the images for that are made
     // beside the build, while other steps run.
@@ -281,7 +282,12 @@ impl<'a> Builder<'a> {
     }
 
     /// Returns the cache sources that are still whole.
-    fn sources(&self, restored: &Restored) -> Vec<CacheSource> {
+    fn sources(&self, restored: &Restored) -> Result<Vec<CacheSource>, Error> {
+        if self.strategy == Strategy::RemoteBuildCache {
+            let cache = remote_cache::of(self.keyed)?;
+            let import = |cache: crate::engine::RemoteCache| CacheSource::Remote(cache.import());
+            return Ok(cache.map(import).into_iter().collect());
+        }
         let mut sources: Vec<CacheSource> = restored
             .loaded
             .iter()
@@ -297,7 +303,7 @@ impl<'a> Builder<'a> {
                 ));
             }
         }
-        sources
+        Ok(sources)
     }
 
     fn run(&self, sources: &[CacheSource]) -> Result<BuildOutcome, Error> {

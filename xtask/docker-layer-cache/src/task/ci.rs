@@ -14,7 +14,7 @@ use super::report::{Phase, Watch};
 use super::{build, links, restore, save};
 use crate::cache_key::Keys;
 use crate::cli::CiArgs;
-use crate::engine::Step;
+use crate::engine::{Step, Strategy};
 use crate::error::Error;
 use crate::image_layout::ImageLayout;
 use crate::plan::Disagreement;
@@ -100,7 +100,9 @@ fn watched(job: &Job<'_>, image: Image, watch: &mut Watch) -> Result<Report, Err
     watch.phase(
         "restore",
         restored.bytes,
-        if restored.entries.is_empty() {
+        if restored.strategy == Some(Strategy::RemoteBuildCache) {
+            "by the builder"
+        } else if restored.entries.is_empty() {
             "miss"
         } else if restored.exact {
             "hit"

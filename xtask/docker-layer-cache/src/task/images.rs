@@ -1,5 +1,6 @@
 //! `docker/images.toml`: which images there are, and where they are kept.
 
+mod build_cache;
 mod definitions;
 mod input_glob;
 mod platforms;
@@ -12,13 +13,14 @@ use xshell::Shell;
 
 use super::quantity::parse_size;
 use crate::cli::BuildArgs;
-use crate::engine::Strategy;
+use crate::engine::{RemoteCache, Strategy};
 use crate::error::Error;
 use crate::oci::{Platform, PlatformError};
 
 pub(crate) use definitions::Definitions;
 pub(crate) use input_glob::InputGlob;
 
+use build_cache::{check_build_caches, strategy};
 use definitions::Settings;
 
 /// What `docker/images.toml` says, with defaults filled in and paths made absolute.
@@ -70,6 +72,8 @@ pub(crate) struct Image {
     pub(crate) inputs: Vec<InputGlob>,
     /// The strategy, where one is forced.
     pub(crate) strategy: Option<Strategy>,
+    /// Where `BuildKit` keeps a cache of its own, where that is wanted.
+    pub(crate) build_cache: Option<RemoteCache>,
     /// The files of its cache mounts are kept.
     pub(crate) cache_mounts: bool,
     /// How large each of them may be to be kept: its files, in bytes.
@@ -126,6 +130,7 @@ impl Images {
                     .map_err(|error| error.during(format_args!("`{path}`")))
             })
             .collect::<Result<Vec<_>, _>>()?;
+        check_build_caches(&list).map_err(|error| error.during(format_args!("`{path}`")))?;
         Ok(Images {
             store: root.join(file.store.path),
             max_size_bytes,
@@ -339,6 +344,7 @@ struct RawImage {
     #[serde(default)]
     inputs: Vec<InputGlob>,
     strategy: Option<String>,
+    build_cache: Option<BTreeMap<String, String>>,
     #[serde(default)]
     cache_mounts: bool,
     cache_mounts_max_size: Option<String>,
@@ -353,12 +359,8 @@ impl RawImage {
         };
         let all_platforms = parse_platforms(&self.platforms)
             .map_err(|error| about(format!("platforms: {error}")))?;
-        let strategy = self
-            .strategy
-            .as_deref()
-            .map(str::parse)
-            .transpose()
-            .map_err(|error| about(format!("{error}")))?;
+        let (strategy, build_cache) =
+            strategy(self.strategy.as_deref(), self.build_cache).map_err(about)?;
         let cache_mounts_max_bytes =
             cache_mounts_max_bytes(self.cache_mounts_max_size.as_deref()).map_err(about)?;
         let tags = if self.tags.is_empty() {
@@ -381,6 +383,7 @@ impl RawImage {
             ssh: self.ssh,
             inputs: self.inputs,
             strategy,
+            build_cache,
             cache_mounts: self.cache_mounts,
             cache_mounts_max_bytes,
             name,

@@ -13,6 +13,7 @@ use super::job::Job;
 use super::key::{Digests, Keyed, key};
 use super::notes::{Notes, Restored};
 use super::offer::{Planned, plan};
+use super::remote_cache;
 use super::stage_images;
 use super::verify::Verifier;
 use crate::buildkit_cache::{CacheConfig, CacheGraph};
@@ -50,6 +51,13 @@ pub(crate) fn run(sh: &Shell, args: &RestoreArgs) -> Result<(), Error> {
 pub(super) fn restore(job: &Job<'_>, keyed: &Keyed) -> Result<Restored, Error> {
     let started = Instant::now();
     let strategy = job.strategy(&keyed.image)?;
+    if strategy == Strategy::RemoteBuildCache {
+        let restored = remote_cache::restore(job, keyed)?;
+        if !job.dry_run {
+            note(job, keyed, &restored)?;
+        }
+        return Ok(restored);
+    }
     let restored = try_restore(job, keyed, strategy);
     let restored = match restored {
         Ok(restored) => restored,

@@ -15,6 +15,7 @@ use super::import_rate::import_rate_annotation;
 use super::job::Job;
 use super::key::{Digests, Keyed, key};
 use super::notes::{Built, Notes, Restored};
+use super::remote_cache;
 use super::restore::of_store;
 use super::stage_images::{drop_saving_tags, unique};
 use super::{RECIPE_ANNOTATION, STAGE_RECORDS_ANNOTATION};
@@ -78,6 +79,9 @@ pub(super) fn save(
     restored: &Restored,
     built: &Built,
 ) -> Result<Saved, Error> {
+    if built.strategy == Strategy::RemoteBuildCache {
+        return remote_cache::save(job, keyed, built);
+    }
     let started = Instant::now();
     let saved = try_save(job, keyed, restored, built);
     drop_saving_tags(job, &keyed.image);
@@ -191,6 +195,7 @@ fn try_save(
         Strategy::ExportedBuildCache => save.exported_build_cache()?,
         Strategy::StageImages => save.stage_images(&built.stage_images)?,
         Strategy::InlineStageImages => save.inline_stage_images()?,
+        Strategy::RemoteBuildCache => unreachable!("the builder keeps it by itself"),
     }
     let Save { saved, writer, .. } = save;
     drop(writer);
