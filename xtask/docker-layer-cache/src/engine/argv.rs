@@ -67,7 +67,12 @@ pub enum CacheTarget {
     /// Records of the result's steps within the image config.
     Inline,
     /// A folder to which `BuildKit` exports every step, zstd where it compresses itself.
-    Folder(Utf8PathBuf),
+    Folder {
+        /// The folder.
+        path: Utf8PathBuf,
+        /// The build goes well also where the export does not.
+        ignore_error: bool,
+    },
     /// A place that `BuildKit` writes to by itself, as the flag takes it.
     Remote(String),
 }
@@ -123,16 +128,11 @@ impl BuildRequest {
         match &self.cache_to {
             Some(CacheTarget::Inline) if buildx => flag("cache-to", "type=inline"),
             Some(CacheTarget::Inline) => flag("build-arg", "BUILDKIT_INLINE_CACHE=1"),
-            Some(CacheTarget::Folder(folder)) => {
-                flag(
-                    "cache-to",
-                    &csv(&[
-                        "type=local",
-                        "mode=max",
-                        "compression=zstd",
-                        &format!("dest={folder}"),
-                    ]),
-                );
+            Some(CacheTarget::Folder { path, ignore_error }) => {
+                let folder = format!("dest={path}");
+                let mut fields = vec!["type=local", "mode=max", "compression=zstd", &folder];
+                fields.extend(ignore_error.then_some("ignore-error=true"));
+                flag("cache-to", &csv(&fields));
             }
             Some(CacheTarget::Remote(text)) => flag("cache-to", text),
             None => {}

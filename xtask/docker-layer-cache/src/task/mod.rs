@@ -14,6 +14,7 @@ pub(crate) mod save;
 pub(crate) mod store;
 mod bases;
 mod dockerfile;
+mod export;
 mod forecast;
 mod import_rate;
 mod job;

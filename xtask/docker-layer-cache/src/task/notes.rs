@@ -93,6 +93,9 @@ pub(super) struct Built {
     /// It was built without what was restored.
     #[serde(default)]
     pub without_cache: bool,
+    /// The folder to which the build exported its cache, where it did.
+    #[serde(default)]
+    pub export: Option<Utf8PathBuf>,
     /// The images of the stages, where the build made them: stage, and the tag or the start of the
     /// image ID.
     pub stage_images: Vec<(String, String)>,
