@@ -46,6 +46,8 @@ pub enum Task {
     DockerStore(StoreArgs),
     /// Report on the last job: one HTML file, Markdown or JSON
     DockerReport(ReportArgs),
+    /// Check the engine, the store, registries, CI and Cargo, and prove on the spot that caching works
+    DockerDoctor(DoctorArgs),
     /// Show the whole job on a small repository, with a registry of its own
     DockerDemo(DemoArgs),
     /// Read or fill cache mounts: what we call ourselves within a container
@@ -312,6 +314,19 @@ pub struct ReportArgs {
     pub quiet: bool,
 }
 
+/// What `docker-doctor` takes: what `docker-ci` does, to judge what that would do.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    /// Read every blob of the store, not only the sizes
+    #[arg(long)]
+    pub deep: bool,
+    /// Build nothing: leave out the proof that caching works here
+    #[arg(long)]
+    pub no_proof: bool,
+}
+
 /// What `docker-demo` takes; all of it goes to the demo.
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
@@ -353,17 +368,17 @@ where
 }
 
 impl Task {
-    /// Returns the command that has this program carry mounts, behind its name: the words that stand
-    /// before the task on the command line of now, in an xtask that has our tasks below another of
-    /// its own, and then that task. None where no task of ours is on it.
-    pub(crate) fn to_carry_mounts(words: impl Iterator<Item = OsString>) -> Option<Vec<String>> {
+    /// Returns the command that has this program run `name`, a task of ours, behind the program's
+    /// name: the words that stand before the task on the command line of now, in an xtask that has
+    /// our tasks below another of its own, and then that task. None where no task of ours is on it.
+    pub(crate) fn to_run(name: &str, words: impl Iterator<Item = OsString>) -> Option<Vec<String>> {
         let tasks = Self::augment_subcommands(clap::Command::new(""));
         let is_task = |word: &str| tasks.get_subcommands().any(|task| task.get_name() == word);
         let mut before = Vec::new();
         for word in words.skip(1) {
             let word = word.into_string().ok()?;
             if is_task(&word) {
-                before.push("docker-carry-mounts".to_owned());
+                before.push(name.to_owned());
                 return Some(before);
             }
             before.push(word);
@@ -385,6 +400,7 @@ impl Task {
             Task::DockerGc(args) => task::gc::run(sh, args),
             Task::DockerStore(args) => task::store::run(sh, args),
             Task::DockerReport(args) => task::report::run(sh, args),
+            Task::DockerDoctor(args) => task::doctor::run(sh, args),
             Task::DockerDemo(args) => task::demo::run(sh, args),
             Task::DockerCarryMounts(args) => task::cache_mounts::carry(&args.folder),
         }
@@ -411,7 +427,7 @@ mod tests {
     fn carrying_mounts_is_asked_for_as_the_task_was() {
         let command = |words: &str| {
             let words = words.split(' ').map(Into::into);
-            super::Task::to_carry_mounts(words).map(|words| words.join(" "))
+            super::Task::to_run("docker-carry-mounts", words).map(|words| words.join(" "))
         };
         let expected = Some("docker-carry-mounts".to_owned());
         assert_eq!(command("xtask docker-ci --json app"), expected);

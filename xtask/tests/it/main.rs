@@ -26,6 +26,7 @@ mod base_moves;
 mod cache_mounts;
 mod cycle;
 mod damaged_store;
+mod doctor;
 mod errors;
 mod key;
 mod partial_hits;
@@ -67,6 +68,7 @@ fn trials() -> Vec<Trial> {
         ("tidy", tidy::TESTS),
         ("errors", errors::TESTS),
         ("bake", bake::TESTS),
+        ("doctor", doctor::TESTS),
         ("key", key::TESTS),
         ("secrets", secrets::TESTS),
         ("secrets", token_secrets::TESTS),
@@ -101,6 +103,7 @@ fn trials() -> Vec<Trial> {
         cycle::SCENARIOS,
         base_moves::SCENARIOS,
         damaged_store::SCENARIOS,
+        doctor::SCENARIOS,
         shared_layers::SCENARIOS,
         partial_hits::SCENARIOS,
         pass_through::SCENARIOS,

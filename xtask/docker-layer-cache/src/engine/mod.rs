@@ -17,12 +17,14 @@ mod builders;
 mod client;
 mod definition;
 mod detect;
+mod details;
 mod error;
 mod helper;
 mod image;
 mod progress;
 mod remote_cache;
 mod strategy;
+mod traces;
 mod transfer;
 
 pub use argv::{BuildArg, BuildRequest, CacheSource, CacheTarget, Output};
@@ -31,6 +33,7 @@ pub use client::Docker;
 pub use definition::{
     BakePrint, BuildDefinition, DefinitionError, LINK, bake_definitions, compose_definitions,
 };
+pub use details::{EngineDetails, EnginePlace};
 pub use detect::{Builder, Engine, ImageStore};
 pub use error::{EngineError, EngineErrorKind};
 pub use helper::{HelperBuild, HelperMount};

@@ -32,10 +32,7 @@ impl ImageLayout {
             root: root.as_ref().to_owned(),
         };
         layout.check_format()?;
-        // What is in `tmp` is removed now and then: it must be our own.
-        if !layout.is_marked() && !layout.blobs("sha256").is_dir() && layout.temporary().exists() {
-            return Err(StoreError::new(&layout.root, StoreErrorKind::NotAStore));
-        }
+        layout.check_ours()?;
         for folder in [layout.blobs("sha256"), layout.temporary()] {
             fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
         }
@@ -71,6 +68,18 @@ impl ImageLayout {
         };
         layout.check_format()?;
         Ok(layout)
+    }
+
+    /// Tells whether what is in the folder may be a store of ours; one that is not there may be.
+    ///
+    /// # Errors
+    /// Where the folder holds something else that a store would take for its own and remove.
+    pub fn check_ours(&self) -> Result<(), StoreError> {
+        // What is in `tmp` is removed now and then: it must be our own.
+        if !self.is_marked() && !self.blobs("sha256").is_dir() && self.temporary().exists() {
+            return Err(StoreError::new(&self.root, StoreErrorKind::NotAStore));
+        }
+        Ok(())
     }
 
     /// Returns the folder.

@@ -8,7 +8,7 @@ use std::thread;
 use crate::oci::{Descriptor, Digest, ImageIndex, ImageManifest};
 
 use super::blob::digest_of_file;
-use super::{ImageLayout, Inventory, StoreErrorKind};
+use super::{ImageLayout, Inventory, StoreError, StoreErrorKind};
 
 /// What became of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,27 @@ impl ImageLayout {
     /// Reads every blob that is there or that an item of the inventory needs. Blobs of other
     /// algorithms than SHA-256 are passed over.
     pub fn verify_all(&self, inventory: &Inventory) -> Verified {
+        self.judge_all(inventory, |blobs| self.verify(blobs))
+    }
+
+    /// Looks as [`verify_all`](Self::verify_all) does, at sizes alone: it finds what is missing or
+    /// cut short, and reads no layer.
+    pub fn check_sizes(&self, inventory: &Inventory) -> Verified {
+        let size_state = |descriptor: &Descriptor| {
+            let state = match self.open_blob(descriptor) {
+                Ok(_) => BlobState::Good,
+                Err(error) => self.state_of_error(descriptor, &error),
+            };
+            (descriptor.digest.clone(), state)
+        };
+        self.judge_all(inventory, |blobs| blobs.iter().map(size_state).collect())
+    }
+
+    fn judge_all(
+        &self,
+        inventory: &Inventory,
+        judge: impl Fn(&[Descriptor]) -> Vec<(Digest, BlobState)>,
+    ) -> Verified {
         // By digest and size: two entries may differ on the size, and then one of them is wrong.
         let mut needed: BTreeMap<(Digest, u64), Vec<String>> = BTreeMap::new();
         for item in &inventory.items {
@@ -71,7 +92,7 @@ impl ImageLayout {
             .map(|((digest, size), names)| (Descriptor::new("", digest, size), names))
             .unzip();
         let mut verified = Verified::default();
-        for (at, (digest, state)) in self.verify(&blobs).into_iter().enumerate() {
+        for (at, (digest, state)) in judge(&blobs).into_iter().enumerate() {
             if state == BlobState::Good {
                 verified.good_blobs += 1;
                 verified.good_bytes += blobs[at].size;
@@ -141,23 +162,26 @@ impl ImageLayout {
         if descriptor.digest.algorithm() != "sha256" {
             return BlobState::Damaged("its digest is not sha256");
         }
-        let path = self.blob_path(&descriptor.digest);
-        match self.open_blob(descriptor) {
-            Ok(_) => {}
-            Err(error) => {
-                return match error.kind() {
-                    StoreErrorKind::Damaged { .. } if !path.is_symlink() && !path.exists() => {
-                        BlobState::Missing
-                    }
-                    StoreErrorKind::Damaged { reason, .. } => BlobState::Damaged(reason),
-                    _ => BlobState::Damaged("it cannot be read"),
-                };
-            }
+        if let Err(error) = self.open_blob(descriptor) {
+            return self.state_of_error(descriptor, &error);
         }
+        let path = self.blob_path(&descriptor.digest);
         match digest_of_file(&path) {
             Ok((digest, _)) if digest == descriptor.digest => BlobState::Good,
             Ok(_) => BlobState::Damaged("other bytes"),
             Err(_) => BlobState::Damaged("it cannot be read"),
+        }
+    }
+
+    /// Returns what it says about a blob that it cannot be opened.
+    fn state_of_error(&self, descriptor: &Descriptor, error: &StoreError) -> BlobState {
+        let path = self.blob_path(&descriptor.digest);
+        match error.kind() {
+            StoreErrorKind::Damaged { .. } if !path.is_symlink() && !path.exists() => {
+                BlobState::Missing
+            }
+            StoreErrorKind::Damaged { reason, .. } => BlobState::Damaged(reason),
+            _ => BlobState::Damaged("it cannot be read"),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::challenge::Challenge;
 use super::credentials::{CredentialStore, Credentials, Found};
 use super::endpoint::{Endpoint, Tls};
 use super::exchange::{Exchange, MAX_ERROR_BYTES, Task};
+use super::login::Login;
 use super::refusal::refusal;
 use super::secret::Secret;
 use super::token::{Token, TokenAnswer, TokenCache, TokenKey};
@@ -55,6 +56,10 @@ impl Authorizer {
             hosts: Mutex::default(),
             secrets: Mutex::default(),
         }
+    }
+
+    pub(super) fn login(&self, registry: &str) -> Login {
+        Login::of(&self.credentials.find(registry))
     }
 
     /// Returns what a host wanted last time: it saves the round trip of a refused request.

@@ -11,7 +11,7 @@ use super::options::ClientOptions;
 use super::platform_manifest::platform_digest;
 use super::resolve::{self, ResolveRequest, Resolved};
 use super::token::Access;
-use super::{ErrorKind, RateLimit, RegistryError, blob};
+use super::{ErrorKind, Login, RateLimit, RegistryError, blob};
 use crate::oci::{Descriptor, Digest, ImageManifest, Platform, Reference};
 
 /// More than any image config; labels and histories make some of them long.
@@ -124,6 +124,12 @@ impl Client {
             reader.read_whole(task.deadline)
         })?;
         Ok((config.digest, bytes))
+    }
+
+    /// Returns what kind of login is stored for a registry, `docker.io` for Docker Hub. Nothing is
+    /// sent; a credential helper that the configuration names is asked.
+    pub fn login(&self, registry: &str) -> Login {
+        self.exchange.login(registry)
     }
 
     /// Returns what registries said about how many pulls are left, by host.

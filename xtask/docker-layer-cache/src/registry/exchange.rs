@@ -13,6 +13,7 @@ use super::challenge::parse_challenges;
 use super::credentials::CredentialStore;
 use super::endpoint::{Base, Endpoint, Endpoints, Tls, authority};
 use super::error::RegistryError;
+use super::login::Login;
 use super::options::ClientOptions;
 use super::rate_limit::{RateLimit, RateLimits};
 use super::refusal::refusal;
@@ -88,6 +89,10 @@ impl Exchange {
             hosts: Mutex::default(),
             authorizer: Authorizer::new(CredentialStore::new(options)),
         })
+    }
+
+    pub(super) fn login(&self, registry: &str) -> Login {
+        self.authorizer.login(registry)
     }
 
     pub(super) fn task<'a>(&self, reference: &'a Reference, access: Access) -> Task<'a> {

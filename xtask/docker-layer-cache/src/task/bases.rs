@@ -18,8 +18,7 @@ use crate::error::{Error, exit_code};
 use crate::oci::{Digest, Platform, Reference};
 use crate::registry::{Client, RegistryError, ResolveRequest};
 
-pub(super) use ahead::Ahead;
-use ahead::Registries;
+pub(super) use ahead::{Ahead, Registries};
 use configs::{BaseConfig, BaseConfigs};
 pub(super) use lock::Lock;
 pub(super) use newer::{Look, Newer};

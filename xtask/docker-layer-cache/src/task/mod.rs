@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod cache_mounts;
 pub(crate) mod ci;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod gc;
 pub(crate) mod images;
 pub(crate) mod key;

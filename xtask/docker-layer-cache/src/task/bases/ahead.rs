@@ -35,7 +35,7 @@ pub(super) struct Answers {
 
 /// What an engine says about registries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Registries {
+pub(in crate::task) struct Registries {
     pub(super) mirrors: Vec<String>,
     pub(super) insecure: Vec<String>,
 }
@@ -73,7 +73,7 @@ impl Answers {
 }
 
 impl Registries {
-    pub(super) fn of(engine: Option<&Engine>) -> Self {
+    pub(in crate::task) fn of(engine: Option<&Engine>) -> Self {
         let Some(engine) = engine else {
             return Self::default();
         };
@@ -88,7 +88,7 @@ impl Registries {
     }
 
     /// Returns the client's options for these.
-    pub(super) fn options(&self) -> ClientOptions {
+    pub(in crate::task) fn options(&self) -> ClientOptions {
         ClientOptions {
             mirrors: self.mirrors.clone(),
             insecure: self.insecure.clone(),

@@ -46,7 +46,7 @@ impl<'a> Helper<'a> {
                 "the engine runs programs of {engine}, and this program is another"
             )));
         }
-        let Some(task) = Task::to_carry_mounts(std::env::args_os()) else {
+        let Some(task) = Task::to_run("docker-carry-mounts", std::env::args_os()) else {
             return Err(Error::usage(
                 "this program was not started by one of the docker tasks, and cannot start itself as one",
             ));
