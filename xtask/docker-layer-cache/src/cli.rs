@@ -83,13 +83,17 @@ pub struct TaskArgs {
         value_parser = clap::builder::FalseyValueParser::new()
     )]
     pub offline: bool,
-    /// Never write to the store (for forks and pull requests)
+    /// Save nothing, neither here nor at the remote store (for forks and pull requests)
     #[arg(
         long,
         env = "DOCKER_LAYER_CACHE_READ_ONLY",
         value_parser = clap::builder::FalseyValueParser::new()
     )]
     pub read_only: bool,
+    /// The store that is shared with other machines: oci://HOST/REPOSITORY, s3://BUCKET/PREFIX,
+    /// gs:// or az:// [default: `store.remote` of images.toml]
+    #[arg(long, value_name = "URL", env = "DOCKER_LAYER_CACHE_REMOTE")]
+    pub remote: Option<String>,
 }
 
 /// Where things are.

@@ -32,6 +32,7 @@ mod pass_through;
 mod plan;
 mod platforms;
 mod registry;
+mod remote;
 mod report;
 mod secrets;
 mod shared_layers;
@@ -108,6 +109,7 @@ fn trials() -> Vec<Trial> {
         store_life::SCENARIOS,
         secrets::SCENARIOS,
         cache_mounts::SCENARIOS,
+        remote::SCENARIOS,
     ];
     let on_every_way = [
         cycle::SCENARIOS,
@@ -115,6 +117,7 @@ fn trials() -> Vec<Trial> {
         shared_layers::SCENARIOS,
         partial_hits::SCENARIOS,
         cache_mounts::SCENARIOS,
+        remote::SCENARIOS,
     ];
     for engine in support::engines() {
         for &(name, scenario) in scenarios.into_iter().flatten() {

@@ -22,6 +22,7 @@ mod manifest;
 mod platform_manifest;
 mod blob;
 mod push;
+mod tags;
 mod exchange;
 mod refusal;
 mod endpoint;

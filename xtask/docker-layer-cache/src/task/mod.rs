@@ -20,6 +20,7 @@ mod job;
 mod links;
 mod notes;
 mod offer;
+mod remote;
 mod runnable;
 mod stage_images;
 mod stages;

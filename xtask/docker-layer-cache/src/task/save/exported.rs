@@ -38,7 +38,8 @@ impl Save<'_> {
         };
         let blobs = folder.join("blobs/sha256");
         std::fs::create_dir_all(&blobs).map_err(cannot)?;
-        for blob in self.layers.by_diff_id.values() {
+        let layers = self.layers.by_diff_id.values();
+        for blob in layers.filter(|blob| self.writer.has_blob(&blob.digest)) {
             let path =
                 std::fs::canonicalize(self.writer.blob_path(&blob.digest)).map_err(cannot)?;
             std::os::unix::fs::symlink(path, blobs.join(blob.digest.encoded())).map_err(cannot)?;
@@ -119,6 +120,9 @@ impl Save<'_> {
         }
         if !unwanted.is_empty() {
             graph.prune(|digest| !unwanted.contains(digest));
+        }
+        // What was not fetched of a remote store is not in the export either.
+        if !unwanted.is_empty() || self.job.remote_url().is_some() {
             self.take_served_results(&mut graph);
         }
         Ok(graph)
@@ -131,7 +135,7 @@ impl Save<'_> {
             self.restored.entries.contains(&stored.descriptor.digest) && self.is_ours(stored)
         }) {
             if let Ok(mut served) = read_graph(&self.writer, stored) {
-                served.prune(|digest| self.writer.has_blob(digest));
+                served.prune(|digest| self.writer.has(digest));
                 graph.take_results(&served);
             }
         }
