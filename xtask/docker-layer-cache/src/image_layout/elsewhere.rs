@@ -111,14 +111,14 @@ impl Writer {
         self.update_index(|index| {
             index.manifests.retain(|descriptor| match mark(descriptor) {
                 None | Some((NOT_YET, _)) => true,
-                Some((id, at)) => {
-                    (at == url && ids.contains(id)) || self.is_complete(descriptor)
-                }
+                Some((id, at)) => (at == url && ids.contains(id)) || self.is_complete(descriptor),
             });
             for (id, descriptor) in entries {
                 take(index, url, id, descriptor);
             }
-            index.manifests.sort_by(|a, b| ref_name(a).cmp(&ref_name(b)));
+            index
+                .manifests
+                .sort_by(|a, b| ref_name(a).cmp(&ref_name(b)));
         })
     }
 
@@ -161,7 +161,9 @@ fn take(index: &mut ImageIndex, url: &str, id: &str, descriptor: &Descriptor) {
         None => index.manifests.push(new),
         Some(own) if own.digest == new.digest => {
             for (name, value) in &new.annotations {
-                own.annotations.entry(name.clone()).or_insert_with(|| value.clone());
+                own.annotations
+                    .entry(name.clone())
+                    .or_insert_with(|| value.clone());
             }
             set_mark(own, id, url);
         }

@@ -68,9 +68,7 @@ impl Writer {
     /// # Errors
     /// Returns an error if the index is there and cannot be read.
     pub fn all_layers(&self) -> Result<StoredLayers, StoreError> {
-        self.layers_where(|layer| {
-            self.open_blob(layer).is_ok() || self.is_elsewhere(&layer.digest)
-        })
+        self.layers_where(|layer| self.open_blob(layer).is_ok() || self.is_elsewhere(&layer.digest))
     }
 }
 

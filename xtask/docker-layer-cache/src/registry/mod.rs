@@ -53,3 +53,5 @@ pub use manifest::FetchedManifest;
 pub use options::{ClientOptions, Proxies};
 pub use rate_limit::RateLimit;
 pub use resolve::{ResolveRequest, Resolved};
+#[cfg(feature = "remote")]
+pub(crate) use transport::install_crypto_provider;

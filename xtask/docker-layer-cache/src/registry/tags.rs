@@ -116,7 +116,10 @@ mod tests {
                 "</v2/a/tags/list?last=b&n=2>; rel=\"next\"",
                 Some("/v2/a/tags/list?last=b&n=2"),
             ),
-            ("<https://r.example/v2/x>; rel=next", Some("https://r.example/v2/x")),
+            (
+                "<https://r.example/v2/x>; rel=next",
+                Some("https://r.example/v2/x"),
+            ),
             ("</v2/a>; rel=\"prev\"", None),
             ("nonsense", None),
         ] {

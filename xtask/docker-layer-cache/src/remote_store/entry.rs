@@ -78,8 +78,7 @@ pub(super) fn merged(
     add: &[Descriptor],
     remove: &[RemoteEntry],
 ) -> Vec<Descriptor> {
-    let is_replaced =
-        |old: &Descriptor| add.iter().any(|new| name_of(new) == name_of(old));
+    let is_replaced = |old: &Descriptor| add.iter().any(|new| name_of(new) == name_of(old));
     let is_removed = |old: &Descriptor| remove.iter().any(|gone| gone.descriptor == *old);
     let mut merged: Vec<Descriptor> = entries
         .into_iter()

@@ -51,7 +51,9 @@ impl RemoteError {
     /// Returns the next step for the reader.
     pub fn hint(&self) -> Option<&'static str> {
         match self.kind {
-            RemoteErrorKind::Url => Some("write `remote = \"oci://HOST/REPOSITORY\"` or `\"s3://BUCKET/PREFIX\"` under `[store]`, or --remote"),
+            RemoteErrorKind::Url => Some(
+                "write `remote = \"oci://HOST/REPOSITORY\"` or `\"s3://BUCKET/PREFIX\"` under `[store]`, or --remote",
+            ),
             RemoteErrorKind::Slow => Some("`remote-timeout` under `[store]` says how long to wait"),
             _ => None,
         }

@@ -26,9 +26,14 @@ impl FromStr for Location {
             // It may hold a password.
             let shown = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
             let shown = shown.split(['?', '#']).next().unwrap_or_default();
-            RemoteError::new(RemoteErrorKind::Url, format!("remote store `{shown}` {why}"))
+            RemoteError::new(
+                RemoteErrorKind::Url,
+                format!("remote store `{shown}` {why}"),
+            )
         };
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("has no scheme"))?;
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or_else(|| wrong("has no scheme"))?;
         let rest = rest.trim_end_matches('/');
         if rest.contains(['@', '?', '#']) {
             return Err(wrong(
@@ -38,7 +43,8 @@ impl FromStr for Location {
         if scheme == "oci" {
             let reference: Reference = rest.parse().map_err(|_| wrong("names no repository"))?;
             let host = rest.split('/').next().unwrap_or_default();
-            if reference.domain() != host || rest.rsplit('/').next().is_none_or(|n| n.contains(':')) {
+            if reference.domain() != host || rest.rsplit('/').next().is_none_or(|n| n.contains(':'))
+            {
                 return Err(wrong("is not `oci://HOST/REPOSITORY`"));
             }
             return Ok(Self::Registry(reference));

@@ -22,6 +22,7 @@
 mod location;
 mod error;
 mod entry;
+mod parallel;
 mod patience;
 mod store;
 mod registry;
@@ -33,5 +34,6 @@ mod sweep;
 pub use entry::{RemoteEntry, newest_by_name};
 pub use error::{RemoteError, RemoteErrorKind};
 pub use location::Location;
+pub use parallel::in_parallel;
 pub use patience::{Patience, Progress, patiently};
 pub use store::{Lease, RemoteStore, Swept, open};

@@ -89,11 +89,18 @@ impl Window {
 
     fn look(&mut self, now: Instant, bytes: u64) -> Result<(), RemoteError> {
         let slow = |message: String| Err(RemoteError::new(RemoteErrorKind::Slow, message));
-        if self.patience.deadline.is_some_and(|deadline| now > deadline) {
+        if self
+            .patience
+            .deadline
+            .is_some_and(|deadline| now > deadline)
+        {
             return slow("it takes longer than it spares".to_owned());
         }
         let timeout = self.patience.timeout;
-        let sent = self.patience.expected_bytes.filter(|expected| bytes >= *expected);
+        let sent = self
+            .patience
+            .expected_bytes
+            .filter(|expected| bytes >= *expected);
         let settling = sent.map_or(0, |bytes| bytes / SETTLING_BYTES_PER_SECOND);
         let length = timeout + Duration::from_secs(settling);
         if now < self.start + length {
@@ -101,12 +108,20 @@ impl Window {
         }
         let moved = bytes - self.bytes_before;
         if moved == 0 {
-            let what = if bytes == 0 { "no answer" } else { "nothing moved" };
+            let what = if bytes == 0 {
+                "no answer"
+            } else {
+                "nothing moved"
+            };
             return slow(format!("{what} in {:.1} s", length.as_secs_f64()));
         }
-        let least = MIN_BYTES_PER_SECOND * timeout.as_millis().try_into().unwrap_or(u64::MAX) / 1000;
+        let least =
+            MIN_BYTES_PER_SECOND * timeout.as_millis().try_into().unwrap_or(u64::MAX) / 1000;
         // The last few bytes of a blob are no trickle.
-        let is_done = self.patience.expected_bytes.is_some_and(|expected| bytes >= expected);
+        let is_done = self
+            .patience
+            .expected_bytes
+            .is_some_and(|expected| bytes >= expected);
         if moved < least && !is_done {
             let seconds = length.as_secs_f64();
             return slow(format!("only {moved} bytes moved in {seconds:.1} s"));
@@ -151,8 +166,16 @@ mod tests {
     fn what_was_sent_may_settle() {
         let mut large = window(Some(400 << 20));
         let start = large.start;
-        assert!(large.look(start + Duration::from_secs(20), 400 << 20).is_ok());
-        assert!(large.look(start + Duration::from_secs(25), 400 << 20).is_ok());
+        assert!(
+            large
+                .look(start + Duration::from_secs(20), 400 << 20)
+                .is_ok()
+        );
+        assert!(
+            large
+                .look(start + Duration::from_secs(25), 400 << 20)
+                .is_ok()
+        );
         let mut small = window(Some(100));
         assert!(small.look(start + Duration::from_secs(6), 100).is_ok());
         assert!(small.look(start + Duration::from_secs(12), 100).is_err());

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::entry::{index_bytes, name_of};
-use super::{RemoteEntry, RemoteError, RemoteErrorKind, RemoteStore};
+use super::{RemoteEntry, RemoteError, RemoteErrorKind, RemoteStore, in_parallel};
 use crate::oci::{Descriptor, Digest, ImageIndex, ImageManifest, Reference, media_type};
 use crate::registry::{Client, ClientOptions};
 
@@ -74,7 +74,11 @@ impl RegistryStore {
         let digest: Digest = format!("sha256:{id}")
             .parse()
             .map_err(|_| wrong("a tag is not what we write"))?;
-        let fetched = match self.client.manifest(&self.at(&digest)).map_err(RemoteError::from) {
+        let fetched = match self
+            .client
+            .manifest(&self.at(&digest))
+            .map_err(RemoteError::from)
+        {
             Err(error) if error.kind() == RemoteErrorKind::Missing => return Ok(None),
             fetched => fetched?,
         };
@@ -90,7 +94,11 @@ impl RegistryStore {
 
     /// Returns the entries that the catalog lists. One that is not there or not to be read is empty.
     fn catalog(&self) -> Result<Vec<RemoteEntry>, RemoteError> {
-        let fetched = match self.client.manifest(&self.tagged(CATALOG)).map_err(RemoteError::from) {
+        let fetched = match self
+            .client
+            .manifest(&self.tagged(CATALOG))
+            .map_err(RemoteError::from)
+        {
             Err(error) if error.is_outage() => return Err(error),
             Err(_) => return Ok(Vec::new()),
             Ok(fetched) => fetched,
@@ -117,11 +125,15 @@ impl RegistryStore {
     }
 
     fn put_catalog(&self, entries: &[RemoteEntry]) -> Result<(), RemoteError> {
-        let manifests = entries.iter().map(|entry| entry.descriptor.clone()).collect();
+        let manifests = entries
+            .iter()
+            .map(|entry| entry.descriptor.clone())
+            .collect();
         let json = serde_json::to_vec(&ImageIndex::new(manifests)).expect("an index is JSON");
         let packed = zstd::encode_all(json.as_slice(), 3).map_err(wrong)?;
         let blob = Descriptor::new(CATALOG_TYPE, Digest::of(&packed), packed.len() as u64);
-        self.client.put_blob(&self.repository, &blob, packed.as_slice())?;
+        self.client
+            .put_blob(&self.repository, &blob, packed.as_slice())?;
         // Some registries refuse a manifest without layers: the catalog is config and layer in one.
         let manifest = ImageManifest::new(blob.clone(), vec![blob]);
         let bytes = serde_json::to_vec(&manifest).expect("a manifest is JSON");
@@ -141,7 +153,11 @@ impl RemoteStore for RegistryStore {
         if !is_manifest(blob) {
             return Ok(self.client.has_blob(&self.repository, &blob.digest)?);
         }
-        match self.client.manifest(&self.at(&blob.digest)).map_err(RemoteError::from) {
+        match self
+            .client
+            .manifest(&self.at(&blob.digest))
+            .map_err(RemoteError::from)
+        {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == RemoteErrorKind::Missing => Ok(false),
             Err(error) => Err(error),
@@ -263,35 +279,4 @@ fn is_manifest(blob: &Descriptor) -> bool {
 
 fn wrong(cause: impl std::fmt::Display) -> RemoteError {
     RemoteError::new(RemoteErrorKind::Wrong, cause)
-}
-
-/// Calls `act` for every item, several at a time; the results are in the order of the items.
-pub(super) fn in_parallel<I: Sync, T: Send>(
-    items: &[I],
-    threads: usize,
-    act: impl Fn(&I) -> Result<T, RemoteError> + Sync,
-) -> Result<Vec<T>, RemoteError> {
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            match items.get(at) {
-                Some(item) => done.push((at, act(item)?)),
-                None => return Ok(done),
-            }
-        }
-    };
-    let mut done: Vec<(usize, T)> = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads.min(items.len()))
-            .map(|_| scope.spawn(work))
-            .collect();
-        running
-            .into_iter()
-            .map(|thread| thread.join().expect("a request does not panic"))
-            .collect::<Result<Vec<_>, RemoteError>>()
-            .map(|parts| parts.into_iter().flatten().collect())
-    })?;
-    done.sort_by_key(|(at, _)| *at);
-    Ok(done.into_iter().map(|(_, value)| value).collect())
 }

@@ -98,7 +98,9 @@ pub fn open(
         #[cfg(not(feature = "remote"))]
         Location::Objects(url) => Err(RemoteError::new(
             super::RemoteErrorKind::Url,
-            format_args!("remote store `{url}`: this xtask was built without the feature `remote` of docker-layer-cache"),
+            format_args!(
+                "remote store `{url}`: this xtask was built without the feature `remote` of docker-layer-cache"
+            ),
         )),
     }
 }

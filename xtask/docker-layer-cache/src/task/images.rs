@@ -116,7 +116,12 @@ impl Images {
             .map(parse_size)
             .transpose()
             .map_err(|error| Error::usage(format_args!("`{path}`: `store.max-size`: {error}")))?;
-        let remote_timeout = file.store.remote_timeout.as_deref().map(parse_age).transpose();
+        let remote_timeout = file
+            .store
+            .remote_timeout
+            .as_deref()
+            .map(parse_age)
+            .transpose();
         let remote_timeout = remote_timeout.map_err(|error| {
             Error::usage(format_args!("`{path}`: `store.remote-timeout`: {error}"))
         })?;

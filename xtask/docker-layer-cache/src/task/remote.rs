@@ -4,13 +4,16 @@
 //! blobs that a plan needs, `upload` sends what a save added. A remote store that fails is a warning,
 //! and is not asked again by the same command.
 
+mod command;
 mod fetch;
+mod gc;
 mod needed;
 mod sync;
 mod upload;
+mod verify;
 
-use std::cell::{Cell, OnceCell};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::images::Images;
@@ -19,10 +22,13 @@ use crate::error::{Error, exit_code};
 use crate::registry::ClientOptions;
 use crate::remote_store::{self, Location, Patience, RemoteError, RemoteErrorKind, RemoteStore};
 
+pub(super) use command::list;
 pub(super) use fetch::{fetch, fetch_entries};
+pub(super) use gc::gc;
 pub(super) use needed::{entries_that_help, fetch_what_is_read};
 pub(super) use sync::sync;
 pub(super) use upload::upload;
+pub(super) use verify::verify;
 
 /// How many blobs move at once.
 const THREADS: usize = 4;
@@ -31,9 +37,9 @@ const THREADS: usize = 4;
 pub(crate) struct Remote {
     location: Location,
     timeout: Duration,
-    store: OnceCell<Option<Arc<dyn RemoteStore>>>,
-    is_down: Cell<bool>,
-    is_synced: Cell<bool>,
+    store: OnceLock<Option<Arc<dyn RemoteStore>>>,
+    is_down: AtomicBool,
+    is_synced: AtomicBool,
 }
 
 impl Remote {
@@ -50,13 +56,15 @@ impl Remote {
         let Some(text) = text.filter(|text| !text.is_empty() && !offline) else {
             return Ok(None);
         };
-        let location = text.parse().map_err(|error| of_remote(exit_code::USAGE, &error))?;
+        let location = text
+            .parse()
+            .map_err(|error| of_remote(exit_code::USAGE, &error))?;
         Ok(Some(Remote {
             location,
             timeout: images.remote_timeout,
-            store: OnceCell::new(),
-            is_down: Cell::new(false),
-            is_synced: Cell::new(false),
+            store: OnceLock::new(),
+            is_down: AtomicBool::new(false),
+            is_synced: AtomicBool::new(false),
         }))
     }
 
@@ -82,6 +90,15 @@ impl Remote {
         }
     }
 
+    /// Returns how long to wait for an upload: bytes count when they are read here, which may be a few
+    /// parts before they arrive there.
+    fn patience_of_upload(&self, bytes: u64) -> Patience {
+        Patience {
+            timeout: self.timeout.saturating_mul(4),
+            ..self.patience(Some(bytes))
+        }
+    }
+
     /// Opens it, with the registries that are insecure by the engine's word.
     ///
     /// # Errors
@@ -96,7 +113,7 @@ impl Remote {
 
     /// Returns the store, unless it failed before.
     fn store(&self, job: &Job<'_>) -> Result<Option<Arc<dyn RemoteStore>>, Error> {
-        if self.is_down.get() {
+        if self.is_down.load(Ordering::Relaxed) {
             return Ok(None);
         }
         if let Some(store) = self.store.get() {
@@ -118,7 +135,7 @@ impl Remote {
     /// With `--strict`.
     fn failed(&self, job: &Job<'_>, what: &str, error: &RemoteError) -> Result<(), Error> {
         if error.is_outage() || error.kind() == RemoteErrorKind::Url {
-            self.is_down.set(true);
+            self.is_down.store(true, Ordering::Relaxed);
         }
         let found = of_remote(exit_code::STORE, error);
         let found = found.during(format_args!("remote store `{}`: {what}", self.location));

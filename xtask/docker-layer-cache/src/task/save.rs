@@ -174,7 +174,9 @@ fn try_save(
     let mut writer = layout.writer().map_err(|error| of_store(&error))?;
     discard_damaged(&writer, restored)?;
     if let Some(url) = job.remote_url() {
-        let elsewhere = layout.blobs_at_remote(&url).map_err(|error| of_store(&error))?;
+        let elsewhere = layout
+            .blobs_at_remote(&url)
+            .map_err(|error| of_store(&error))?;
         writer = writer.with_elsewhere(&url, elsewhere);
     }
     let layers = writer.all_layers().map_err(|error| of_store(&error))?;

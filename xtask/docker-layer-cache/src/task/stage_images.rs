@@ -76,7 +76,11 @@ pub(super) fn load(
     let is_wanted = |at: usize, stage: &String| !is_left_out(at, stage) && wanted.contains(stage);
     let mut verifier = Verifier::new(job, keyed, layout);
     if !job.dry_run {
-        remote::fetch_entries(job, layout, firsts(chosen, generations, is_wanted).into_iter())?;
+        remote::fetch_entries(
+            job,
+            layout,
+            firsts(chosen, generations, is_wanted).into_iter(),
+        )?;
         let first = layers_of_first(layout, chosen, generations, is_wanted);
         let spared = plan.as_ref().map(plan::RestorePlan::spared_seconds);
         remote::fetch(job, layout, first.iter(), spared)?;

@@ -171,11 +171,15 @@ fn of_content(error: &StoreError) -> RemoteError {
     let kind = match error.kind() {
         StoreErrorKind::Damaged { .. } => RemoteErrorKind::Wrong,
         StoreErrorKind::Source(cause) => {
-            let of_registry = cause.get_ref().and_then(|e| e.downcast_ref::<RegistryError>());
+            let of_registry = cause
+                .get_ref()
+                .and_then(|e| e.downcast_ref::<RegistryError>());
             if let Some(error) = of_registry {
                 return error.clone().into();
             }
-            let of_remote = cause.get_ref().and_then(|e| e.downcast_ref::<RemoteError>());
+            let of_remote = cause
+                .get_ref()
+                .and_then(|e| e.downcast_ref::<RemoteError>());
             return of_remote
                 .cloned()
                 .unwrap_or_else(|| RemoteError::new(RemoteErrorKind::Failed, cause));

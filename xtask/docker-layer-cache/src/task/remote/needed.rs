@@ -76,9 +76,22 @@ pub(in crate::task) fn fetch_what_is_read(
         .map_or(&[][..], |forecast| forecast.stages());
     let to_read = plan.and_then(|plan| plan.blobs_to_read(stages));
     let to_read = to_read.map(|blobs| graph.with_what_is_below(&blobs));
-    let is_read = |blob: &Descriptor| to_read.as_ref().is_none_or(|to_read| to_read.contains(&blob.digest));
-    let wanted: Vec<Descriptor> = graph.blobs().filter(|blob| is_read(blob)).cloned().collect();
-    fetch(job, layout, wanted.iter(), plan.map(RestorePlan::spared_seconds))?;
+    let is_read = |blob: &Descriptor| {
+        to_read
+            .as_ref()
+            .is_none_or(|to_read| to_read.contains(&blob.digest))
+    };
+    let wanted: Vec<Descriptor> = graph
+        .blobs()
+        .filter(|blob| is_read(blob))
+        .cloned()
+        .collect();
+    fetch(
+        job,
+        layout,
+        wanted.iter(),
+        plan.map(RestorePlan::spared_seconds),
+    )?;
     for blob in graph.blobs().filter(|blob| !layout.has_blob(&blob.digest)) {
         if is_read(blob) {
             away.is_any_lost = true;

@@ -1,5 +1,7 @@
 //! What the remote store names → the index of the store of this machine.
 
+use std::sync::atomic::Ordering;
+
 use super::super::job::Job;
 use super::super::restore::of_store;
 use super::Remote;
@@ -15,17 +17,16 @@ pub(in crate::task) fn sync(job: &Job<'_>) -> Result<(), Error> {
     let Some(remote) = job.remote() else {
         return Ok(());
     };
-    if remote.is_synced.replace(true) {
+    if remote.is_synced.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
     let merged = try_sync(job, remote);
     match merged {
         // A disk that cannot be written is no reason to go on without what it has.
         Err(error) if !job.args.strict => {
-            job.talk.warn(format_args!(
-                "{error}; going on without the remote store"
-            ));
-            remote.is_down.set(true);
+            job.talk
+                .warn(format_args!("{error}; going on without the remote store"));
+            remote.is_down.store(true, Ordering::Relaxed);
             Ok(())
         }
         merged => merged,

@@ -15,9 +15,7 @@ use super::{Remote, THREADS, sync};
 use crate::error::Error;
 use crate::image_layout::{Entry, ImageLayout, Writer, remote_id, without_mark};
 use crate::oci::{Descriptor, Digest};
-use crate::remote_store::{
-    RemoteEntry, RemoteError, RemoteErrorKind, RemoteStore, patiently,
-};
+use crate::remote_store::{RemoteEntry, RemoteError, RemoteErrorKind, RemoteStore, patiently};
 use crate::ui::{bytes, seconds};
 
 /// An entry to be named, and what it needs.
@@ -184,7 +182,7 @@ impl Upload<'_> {
         let done = Mutex::new(((0, 0), BTreeSet::new(), None));
         let patience: Vec<_> = blobs
             .iter()
-            .map(|blob| self.remote.patience(Some(blob.size)))
+            .map(|blob| self.remote.patience_of_upload(blob.size))
             .collect();
         let (store, layout) = (&self.store, &self.layout);
         thread::scope(|scope| {
@@ -199,8 +197,9 @@ impl Upload<'_> {
                             if store.has(&of_thread)? {
                                 return Ok(false);
                             }
-                            let content = File::open(path)
-                                .map_err(|error| RemoteError::new(RemoteErrorKind::Missing, error))?;
+                            let content = File::open(path).map_err(|error| {
+                                RemoteError::new(RemoteErrorKind::Missing, error)
+                            })?;
                             let mut content = Watched { content, progress };
                             store.put(&of_thread, &mut content).map(|()| true)
                         });
