@@ -90,8 +90,8 @@ pub struct TaskArgs {
         value_parser = clap::builder::FalseyValueParser::new()
     )]
     pub read_only: bool,
-    /// The store that is shared with other machines: oci://HOST/REPOSITORY, s3://BUCKET/PREFIX,
-    /// gs:// or az:// [default: `store.remote` of images.toml]
+    /// The store that is shared with other machines: `oci://HOST/REPOSITORY`,
+    /// `s3://BUCKET/PREFIX`, `gs://` or `az://` [default: `store.remote` of images.toml]
     #[arg(long, value_name = "URL", env = "DOCKER_LAYER_CACHE_REMOTE")]
     pub remote: Option<String>,
 }

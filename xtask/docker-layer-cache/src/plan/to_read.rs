@@ -21,15 +21,14 @@ impl RestorePlan<'_> {
             };
             let steps = self.steps.iter();
             for step in steps.filter(|step| in_chain(step.stage, step.ordinal)) {
-                match step.recorded.and_then(|recorded| recorded.layer.as_ref()) {
-                    Some(layer) => _ = blobs.insert(layer.blob.clone()),
-                    None => {
-                        let mut steps = stages[step.stage].steps.iter();
-                        let same = steps.find(|known| known.ordinal == step.ordinal)?;
-                        if WITH_LAYER.contains(&same.keyword.to_ascii_uppercase().as_str()) {
-                            return None;
-                        }
-                    }
+                if let Some(layer) = step.recorded.and_then(|known| known.layer.as_ref()) {
+                    blobs.insert(layer.blob.clone());
+                    continue;
+                }
+                let mut steps = stages[step.stage].steps.iter();
+                let same = steps.find(|known| known.ordinal == step.ordinal)?;
+                if WITH_LAYER.contains(&same.keyword.to_ascii_uppercase().as_str()) {
+                    return None;
                 }
             }
         }

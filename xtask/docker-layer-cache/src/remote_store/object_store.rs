@@ -51,7 +51,8 @@ impl Objects {
         let client = ClientOptions::new()
             .with_connect_timeout(timeout)
             .with_read_timeout(timeout.saturating_mul(4))
-            .with_timeout_disabled();
+            .with_timeout_disabled()
+            .with_allow_http(may_be_plain(|name| std::env::var(name).unwrap_or_default()));
         let retry = RetryConfig {
             backoff: BackoffConfig::default(),
             max_retries: 3,
@@ -68,7 +69,6 @@ impl Objects {
             "s3" => Arc::new(
                 AmazonS3Builder::from_env()
                     .with_url(url)
-                    .with_allow_http(is_plain_loopback(&["AWS_ENDPOINT_URL", "AWS_ENDPOINT"]))
                     .with_client_options(client)
                     .with_retry(retry)
                     .build()
@@ -352,12 +352,36 @@ fn damaged(blob: &Descriptor) -> RemoteError {
     RemoteError::new(RemoteErrorKind::Wrong, message)
 }
 
-/// Tells whether one of the variables names an endpoint of this machine: it needs no TLS.
-fn is_plain_loopback(variables: &[&str]) -> bool {
-    variables.iter().any(|variable| {
-        let value = std::env::var(variable).unwrap_or_default();
-        ["http://127.", "http://localhost", "http://[::1]"]
-            .iter()
-            .any(|start| value.starts_with(start))
-    })
+/// Tells whether plain HTTP is allowed: by the environment's word, or because the endpoint is on this
+/// machine.
+fn may_be_plain(variable: impl Fn(&str) -> String) -> bool {
+    let starts = ["http://127.", "http://localhost", "http://[::1]"];
+    let is_loopback = |name: &&str| {
+        let endpoint = variable(name);
+        starts.iter().any(|start| endpoint.starts_with(start))
+    };
+    ["AWS_ENDPOINT_URL", "AWS_ENDPOINT"].iter().any(is_loopback)
+        || variable("AWS_ALLOW_HTTP").eq_ignore_ascii_case("true")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn plain_http_is_for_this_machine_or_by_word() {
+        for (name, value, expected) in [
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:9000", true),
+            ("AWS_ENDPOINT", "http://minio.example.com", false),
+            ("AWS_ALLOW_HTTP", "true", true),
+            ("AWS_ALLOW_HTTP", "", false),
+        ] {
+            let variable = |asked: &str| {
+                if asked == name {
+                    value.to_owned()
+                } else {
+                    String::new()
+                }
+            };
+            assert_eq!(super::may_be_plain(variable), expected, "{name}={value}");
+        }
+    }
 }

@@ -205,9 +205,13 @@ impl RemoteStore for RegistryStore {
             found.len()
         };
         let mut n_found = 0;
-        known.iter().for_each(|entry| n_found = take(entry));
+        for entry in known {
+            n_found = take(entry);
+        }
         if has_catalog && ids.len() > n_found + FEW {
-            self.catalog()?.iter().for_each(|entry| _ = take(entry));
+            for entry in &self.catalog()? {
+                take(entry);
+            }
         }
         let missing: Vec<&str> = ids
             .iter()

@@ -218,7 +218,7 @@ fn age(object: &ObjectMeta, now: &ObjectMeta) -> Duration {
     distance.to_std().unwrap_or_default()
 }
 
-fn unreadable(error: serde_json::Error) -> RemoteError {
+fn unreadable(error: impl std::fmt::Display) -> RemoteError {
     let message = format_args!("what it holds cannot be read, so nothing is removed: {error}");
     RemoteError::new(RemoteErrorKind::Failed, message)
 }

@@ -57,7 +57,7 @@ pub(in crate::task) fn upload(job: &Job<'_>, keyed: &Keyed) -> Result<(), Error>
         layout: layout.clone(),
         there: layout.blobs_at_remote(&url).unwrap_or_default(),
     };
-    match upload.all(pending) {
+    match upload.all(&pending) {
         Ok((named, sent)) => {
             note(&writer, &url, &named)?;
             job.talk.say(format_args!(
@@ -119,9 +119,9 @@ struct Upload<'a> {
 impl Upload<'_> {
     /// Uploads and names the entries, and returns those that were named, and how many blobs of how
     /// many bytes went up.
-    fn all(&self, pending: Vec<Pending>) -> Result<(Vec<RemoteEntry>, (usize, u64)), RemoteError> {
+    fn all(&self, pending: &[Pending]) -> Result<(Vec<RemoteEntry>, (usize, u64)), RemoteError> {
         let mut blobs: BTreeMap<Digest, Descriptor> = BTreeMap::new();
-        for pending in &pending {
+        for pending in pending {
             for blob in &pending.blobs {
                 blobs.insert(blob.digest.clone(), blob.clone());
             }
