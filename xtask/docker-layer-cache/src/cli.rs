@@ -85,13 +85,17 @@ pub struct TaskArgs {
         value_parser = clap::builder::FalseyValueParser::new()
     )]
     pub offline: bool,
-    /// Never write to the store (for forks and pull requests)
+    /// Save nothing, neither here nor at the remote store (for forks and pull requests)
     #[arg(
         long,
         env = "DOCKER_LAYER_CACHE_READ_ONLY",
         value_parser = clap::builder::FalseyValueParser::new()
     )]
     pub read_only: bool,
+    /// The store that is shared with other machines: `oci://HOST/REPOSITORY`,
+    /// `s3://BUCKET/PREFIX`, `gs://` or `az://` [default: `store.remote` of images.toml]
+    #[arg(long, value_name = "URL", env = "DOCKER_LAYER_CACHE_REMOTE")]
+    pub remote: Option<String>,
 }
 
 /// Where things are.
@@ -241,6 +245,17 @@ pub(crate) struct StoreTaskArgs {
         global = true
     )]
     pub read_only: bool,
+    /// Work on the store that is shared with other machines, and not on this machine's [default
+    /// URL: `DOCKER_LAYER_CACHE_REMOTE`, or `store.remote` of images.toml]
+    #[arg(
+        long,
+        value_name = "URL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        global = true
+    )]
+    pub remote: Option<String>,
 }
 
 /// What `docker-gc` takes.
@@ -258,6 +273,10 @@ pub struct GcArgs {
     /// Keep the newest N entries of each image, platform, engine class and stage: those used last
     #[arg(long, value_name = "N")]
     pub keep: Option<usize>,
+    /// With --remote: leave blobs alone that are younger, since another machine may be about to name
+    /// them [default: 24h]
+    #[arg(long, value_name = "AGE", value_parser = parse_age, requires = "remote")]
+    pub grace: Option<Duration>,
     /// Say what would go, and change nothing
     #[arg(long)]
     pub dry_run: bool,

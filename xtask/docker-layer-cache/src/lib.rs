@@ -24,6 +24,7 @@
 pub mod oci;
 pub mod dockerfile;
 pub mod registry;
+pub mod remote_store;
 pub mod build_context;
 pub mod cache_mount;
 pub mod cache_key;

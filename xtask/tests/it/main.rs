@@ -34,6 +34,7 @@ mod pass_through;
 mod plan;
 mod platforms;
 mod registry;
+mod remote;
 mod report;
 mod secrets;
 mod shared_layers;
@@ -113,6 +114,7 @@ fn trials() -> Vec<Trial> {
         store_life::SCENARIOS,
         secrets::SCENARIOS,
         cache_mounts::SCENARIOS,
+        remote::SCENARIOS,
     ];
     let on_every_way = [
         cycle::SCENARIOS,
@@ -120,6 +122,7 @@ fn trials() -> Vec<Trial> {
         shared_layers::SCENARIOS,
         partial_hits::SCENARIOS,
         cache_mounts::SCENARIOS,
+        remote::SCENARIOS,
     ];
     for engine in support::engines() {
         for &(name, scenario) in scenarios.into_iter().flatten() {

@@ -12,7 +12,8 @@
 //! └── use.lock               shared by those who add or use blobs, exclusive for garbage collection
 //! ```
 //!
-//! **Invariant**: what `index.json` names is there. A blob is written to `tmp/`, renamed into
+//! **Invariant**: what `index.json` names is there, or at the remote store that the entry names
+//! (`elsewhere.rs`). A blob is written to `tmp/`, renamed into
 //! `blobs/`, and only then named; `index.json` is replaced in one step. A process killed anywhere
 //! in between leaves nothing but garbage, which [`ImageLayout::collect_garbage`] removes.
 //!
@@ -43,7 +44,9 @@ mod retention;
 mod garbage;
 mod view;
 mod writer;
+mod elsewhere;
 
+pub use elsewhere::{AT_REMOTE, remote_id, without_mark};
 pub use entry::{ENTRY_FORMAT, Entry, EntryKind, StoredEntry, annotation};
 pub use error::{StoreError, StoreErrorKind};
 pub use garbage::{Collected, DroppedEntry, KeptEntry};

@@ -11,7 +11,7 @@ use super::job::Job;
 use super::key::{Digests, key};
 use super::offer::{self, Planned};
 use super::report::{Phase, Watch};
-use super::{build, links, restore, save};
+use super::{build, links, remote, restore, save};
 use crate::cache_key::Keys;
 use crate::cli::CiArgs;
 use crate::engine::{Step, Strategy};
@@ -149,6 +149,7 @@ fn watched(job: &Job<'_>, image: Image, watch: &mut Watch) -> Result<Report, Err
         let outcome = format!("{} saved", mounts.mounts.len());
         watch.phase("mounts out", mounts.bytes, outcome);
     }
+    remote::upload(job, &keyed)?;
     let result = built.result();
     Ok(Report {
         platform: keyed.platform.to_string(),

@@ -11,7 +11,7 @@ use super::key::Keyed;
 use super::notes::Restored;
 use crate::engine::Strategy;
 use crate::image_layout::ImageLayout;
-use crate::oci::Digest;
+use crate::oci::{Descriptor, Digest};
 use crate::plan::Outcome;
 
 /// Makes the folder anew, with links to the layers that the store has, which `BuildKit` then does
@@ -29,7 +29,9 @@ pub(super) fn prepare(
     std::fs::create_dir_all(&blobs)?;
     let layers = layout.layers().map_err(IoError::other)?;
     let whole = layers.by_diff_id.values();
-    for blob in whole.filter(|blob| !damaged.contains(&blob.digest)) {
+    let is_here =
+        |blob: &&Descriptor| !damaged.contains(&blob.digest) && layout.has_blob(&blob.digest);
+    for blob in whole.filter(is_here) {
         let path = std::fs::canonicalize(layout.blob_path(&blob.digest))?;
         symlink(path, blobs.join(blob.digest.encoded()))?;
     }

@@ -6,12 +6,13 @@ mod input_glob;
 mod platforms;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use xshell::Shell;
 
-use super::quantity::parse_size;
+use super::quantity::{parse_age, parse_size};
 use crate::cli::BuildArgs;
 use crate::engine::{RemoteCache, Strategy};
 use crate::error::Error;
@@ -30,6 +31,10 @@ pub(crate) struct Images {
     pub(crate) store: Utf8PathBuf,
     /// How large the store may grow, in bytes.
     pub(crate) max_size_bytes: Option<u64>,
+    /// The store that is shared with other machines.
+    pub(crate) remote: Option<String>,
+    /// How long to wait for its first byte.
+    pub(crate) remote_timeout: Duration,
     /// The images, by name.
     pub(crate) list: Vec<Image>,
     /// Where images are defined otherwise.
@@ -82,6 +87,8 @@ pub(crate) struct Image {
 
 /// How large a cache mount may be to be kept, where nothing else is said.
 const CACHE_MOUNTS_MAX_BYTES: u64 = 2 << 30;
+/// How long to wait for a remote store, where nothing else is said.
+const REMOTE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Images {
     /// Reads `docker/images.toml` of the repository at `root`; without one there is one image,
@@ -113,6 +120,15 @@ impl Images {
             .map(parse_size)
             .transpose()
             .map_err(|error| Error::usage(format_args!("`{path}`: `store.max-size`: {error}")))?;
+        let remote_timeout = file
+            .store
+            .remote_timeout
+            .as_deref()
+            .map(parse_age)
+            .transpose();
+        let remote_timeout = remote_timeout.map_err(|error| {
+            Error::usage(format_args!("`{path}`: `store.remote-timeout`: {error}"))
+        })?;
         let definitions = Definitions::new(file.bake.as_slice(), file.compose.as_slice(), root)
             .map_err(|error| error.during(format_args!("`{path}`")))?;
         let settings = file.image.iter();
@@ -134,6 +150,8 @@ impl Images {
         Ok(Images {
             store: root.join(file.store.path),
             max_size_bytes,
+            remote: file.store.remote,
+            remote_timeout: remote_timeout.unwrap_or(REMOTE_TIMEOUT),
             list,
             definitions,
             settings,
@@ -312,6 +330,8 @@ struct RawStore {
     path: Utf8PathBuf,
     #[serde(default)]
     max_size: Option<String>,
+    remote: Option<String>,
+    remote_timeout: Option<String>,
 }
 
 impl Default for RawStore {
@@ -319,6 +339,8 @@ impl Default for RawStore {
         Self {
             path: default_store(),
             max_size: None,
+            remote: None,
+            remote_timeout: None,
         }
     }
 }

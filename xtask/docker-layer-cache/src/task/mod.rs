@@ -23,6 +23,7 @@ mod links;
 mod notes;
 mod offer;
 mod remote_cache;
+mod remote;
 mod runnable;
 mod stage_images;
 mod stages;

@@ -127,6 +127,9 @@ impl Save<'_> {
         }
         if !unwanted.is_empty() {
             graph.prune(|digest| !unwanted.contains(digest));
+        }
+        // What was not fetched of a remote store is not in the export either.
+        if !unwanted.is_empty() || self.job.remote_url().is_some() {
             self.take_served_results(&mut graph);
         }
         Ok(graph)
@@ -139,7 +142,7 @@ impl Save<'_> {
             self.restored.entries.contains(&stored.descriptor.digest) && self.is_ours(stored)
         }) {
             if let Ok(mut served) = read_graph(&self.writer, stored) {
-                served.prune(|digest| self.writer.has_blob(digest));
+                served.prune(|digest| self.writer.has(digest));
                 graph.take_results(&served);
             }
         }
