@@ -23,6 +23,8 @@ mod support;
 mod bake;
 mod base_moves;
 mod cache_mounts;
+mod ci_emulator;
+mod ci_files;
 mod cycle;
 mod damaged_store;
 mod errors;
@@ -108,6 +110,7 @@ fn trials() -> Vec<Trial> {
         store_life::SCENARIOS,
         secrets::SCENARIOS,
         cache_mounts::SCENARIOS,
+        ci_files::SCENARIOS,
     ];
     let on_every_way = [
         cycle::SCENARIOS,
