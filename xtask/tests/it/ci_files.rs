@@ -2,7 +2,9 @@
 //! the first one saved, on a machine and an engine that are new.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use libtest_mimic::Failed;
@@ -54,10 +56,11 @@ impl Pipeline<'_> {
         let mut said = String::new();
         let mut job = |caches: &mut CacheService, revision: &str| -> Result<Done, Failed> {
             let done = self.run(caches, revision)?;
-            said += &format!(
+            writeln!(
+                said,
                 "{revision}: {} of {} steps hit\n{}",
                 done.hits, done.steps, done.log
-            );
+            )?;
             Ok(done)
         };
         let cold = job(&mut caches, "commit-1")?;
@@ -65,7 +68,11 @@ impl Pipeline<'_> {
         change(self.repository)?;
         let partial = job(&mut caches, "commit-3")?;
         if std::env::var_os("DOCKER_LAYER_CACHE_TEST_SHOW").is_some() {
-            eprintln!("{} on {}\n{said}", self.file, self.bench.engine.name());
+            let engine = self.bench.engine.name();
+            io::Write::write_fmt(
+                &mut io::stderr(),
+                format_args!("{} on {engine}\n{said}", self.file),
+            )?;
         }
         let check = |is_right: bool, what: &str| -> Outcome {
             if is_right {

@@ -15,6 +15,7 @@
 //!
 //! **An engine that is named there is wiped completely, again and again.** Without the variable the
 //! tests use the engine that `docker` reaches, and remove from it only what they brought.
+//! With `DOCKER_LAYER_CACHE_TEST_SHOW` set, what each job of an emulated CI did is printed, too.
 //! Engines run in parallel with each other; the tests of one engine run one after another, also
 //! against other test processes.
 
@@ -25,9 +26,11 @@ mod base_moves;
 mod cache_mounts;
 mod ci_emulator;
 mod ci_files;
+mod ci_schemas;
 mod cycle;
 mod damaged_store;
 mod errors;
+mod init;
 mod key;
 mod partial_hits;
 mod pass_through;
@@ -67,6 +70,7 @@ fn trials() -> Vec<Trial> {
     let groups = [
         ("tidy", tidy::TESTS),
         ("errors", errors::TESTS),
+        ("init", init::TESTS),
         ("bake", bake::TESTS),
         ("key", key::TESTS),
         ("secrets", secrets::TESTS),
@@ -95,6 +99,14 @@ fn trials() -> Vec<Trial> {
             Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
         }
     }));
+    let obstacle = ci_schemas::obstacle();
+    trials.extend(ci_schemas::TESTS.iter().map(|&(name, test)| {
+        let trial = Trial::test(format!("ci_schemas::{name}"), test);
+        match &obstacle {
+            None => trial,
+            Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
+        }
+    }));
     let scenarios = [
         registry::SCENARIOS,
         report::SCENARIOS,
@@ -119,7 +131,12 @@ fn trials() -> Vec<Trial> {
         partial_hits::SCENARIOS,
         cache_mounts::SCENARIOS,
     ];
-    for engine in support::engines() {
+    let engines = support::engines();
+    // Each on one engine: what they show is no other on the next.
+    for (&(name, scenario), engine) in init::FIXTURES.iter().zip(engines.iter().cycle()) {
+        trials.push(engine_trial(engine, name, scenario));
+    }
+    for engine in engines {
         for &(name, scenario) in scenarios.into_iter().flatten() {
             trials.push(engine_trial(&engine, name, scenario));
         }

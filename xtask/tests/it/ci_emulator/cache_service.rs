@@ -47,7 +47,7 @@ impl CacheService {
         let found = keys
             .iter()
             .find_map(|key| self.newest(|saved| saved.starts_with(key.as_str())));
-        self.restore(found, keys, machine)
+        restore(found, keys, machine)
     }
 
     /// Restores the cache of the first of `keys` that is there.
@@ -59,7 +59,7 @@ impl CacheService {
         let found = keys
             .iter()
             .find_map(|key| self.newest(|saved| saved == key));
-        self.restore(found, keys, machine)
+        restore(found, keys, machine)
     }
 
     /// Saves what is at `paths`, unless there is a cache of that very key.
@@ -92,25 +92,6 @@ impl CacheService {
         self.saved.iter().rev().find(|saved| is_meant(&saved.key))
     }
 
-    fn restore(
-        &self,
-        found: Option<&Saved>,
-        keys: &[String],
-        machine: &Machine<'_>,
-    ) -> Result<Event, Failed> {
-        let first = keys.first().ok_or("a cache without a key")?;
-        let Some(saved) = found else {
-            return Ok(Event::Missed { key: first.clone() });
-        };
-        for (path, name) in &saved.paths {
-            copy(&saved.folder.join(name), &machine.place(path))?;
-        }
-        Ok(Event::Restored {
-            key: saved.key.clone(),
-            exact: saved.key == *first,
-        })
-    }
-
     /// A path that is not there is left out, as all three services do with a warning.
     fn save(
         &mut self,
@@ -141,6 +122,20 @@ impl CacheService {
             bytes,
         })
     }
+}
+
+fn restore(found: Option<&Saved>, keys: &[String], machine: &Machine<'_>) -> Result<Event, Failed> {
+    let first = keys.first().ok_or("a cache without a key")?;
+    let Some(saved) = found else {
+        return Ok(Event::Missed { key: first.clone() });
+    };
+    for (path, name) in &saved.paths {
+        copy(&saved.folder.join(name), &machine.place(path))?;
+    }
+    Ok(Event::Restored {
+        key: saved.key.clone(),
+        exact: saved.key == *first,
+    })
 }
 
 /// Copies what is in a folder, with its times, links and permissions.

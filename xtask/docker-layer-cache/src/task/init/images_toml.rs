@@ -126,7 +126,7 @@ fn text(images: &[ProposedImage<'_>]) -> String {
             };
         }
         let _ = writeln!(text, "tags = [\"{}:latest\"]", image.name);
-        let inputs: Vec<String> = image.inputs.iter().map(|path| quoted(path)).collect();
+        let inputs: Vec<String> = image.inputs.iter().map(quoted).collect();
         let _ = match inputs.as_slice() {
             [] => writeln!(
                 text,

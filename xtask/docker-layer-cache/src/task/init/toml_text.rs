@@ -4,6 +4,7 @@
 //! result: where it does not hold what the old text held and the addition, and nothing else, it is
 //! refused, and the reader is told what to add by hand.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
@@ -74,7 +75,7 @@ pub(super) fn with_optimized(text: &str, packages: &[&str]) -> Result<String, St
             );
         }
         is_first = false;
-        added.push_str(&format!("[profile.dev.package.{package}]\nopt-level = 3\n"));
+        let _ = writeln!(added, "[profile.dev.package.{package}]\nopt-level = 3");
         text = checked(&text, added, |table| {
             let mut table = table;
             for name in path.iter().chain([package]) {
