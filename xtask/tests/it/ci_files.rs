@@ -102,6 +102,10 @@ fn hits(checkout: &Path) -> Result<(usize, usize), Failed> {
     let (mut hits, mut steps) = (0, 0);
     for entry in fs::read_dir(&work)? {
         let path = entry?.path().join("job.json");
+        // Beside the folders of the images lie notes on the engine.
+        if !path.is_file() {
+            continue;
+        }
         let notes: Value = serde_json::from_slice(&fs::read(&path)?)?;
         let list = notes["built"]["steps"]
             .as_array()
