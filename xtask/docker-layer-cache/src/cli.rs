@@ -11,6 +11,7 @@ use xshell::Shell;
 use crate::engine::Strategy;
 use crate::error::Error;
 use crate::task;
+use crate::task::init::Ci;
 use crate::task::quantity::{parse_age, parse_size};
 
 /// Docker layer caching for CI.
@@ -30,6 +31,8 @@ struct Cli {
 /// The tasks. A team with an xtask of its own puts them among its own with `#[command(flatten)]`.
 #[derive(Debug, Subcommand)]
 pub enum Task {
+    /// Set a repository up: images.toml, the tasks, CI files; shows what it would write, and asks
+    DockerInit(InitArgs),
     /// Print the cache key: the Dockerfile, the registry's digests of every base, the lock files
     DockerKey(KeyArgs),
     /// Offer the builder what it can still use
@@ -164,6 +167,32 @@ pub(crate) struct BuildArgs {
     /// Keep the files of cache mounts (`RUN --mount=type=cache`) in the store
     #[arg(long)]
     pub cache_mounts: bool,
+}
+
+/// What `docker-init` takes.
+#[derive(Debug, Clone, Args)]
+pub struct InitArgs {
+    /// The repository to set up [default: found upwards from the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<Utf8PathBuf>,
+    /// The CI to write a file for (several times: for each) [default: those that the repository has]
+    #[arg(long, value_name = "CI", value_enum)]
+    pub(crate) ci: Vec<Ci>,
+    /// On CircleCI, use remote docker instead of a machine
+    #[arg(long)]
+    pub remote_docker: bool,
+    /// Depend on the library in this folder, such as a vendored one, instead of its repository
+    #[arg(long, value_name = "DIR", env = "DOCKER_LAYER_CACHE_LIBRARY")]
+    pub library: Option<Utf8PathBuf>,
+    /// Write without asking
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Print the diff, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the files and notes as JSON on stdout, in place of the diff
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `docker-restore` takes.
@@ -411,6 +440,7 @@ impl Task {
     /// Whatever ends the task; [`Error::exit_code`] tells the exit code.
     pub fn run(&self, sh: &Shell) -> Result<(), Error> {
         match self {
+            Task::DockerInit(args) => task::init::run(sh, args),
             Task::DockerKey(args) => task::key::run(sh, args),
             Task::DockerRestore(args) => task::restore::run(sh, args),
             Task::DockerBuild(args) => task::build::run(sh, args),

@@ -41,7 +41,9 @@ mod cli;
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use cli::{CarryArgs, DemoArgs, DoctorArgs, GcArgs, KeyArgs, StoreArgs, Task, TaskArgs, run};
+pub use cli::{
+    CarryArgs, DemoArgs, DoctorArgs, GcArgs, InitArgs, KeyArgs, StoreArgs, Task, TaskArgs, run,
+};
 pub use error::{Error, exit_code};
 
 /// Runs the task that the command line names, and returns its exit code.

@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod gc;
 pub(crate) mod images;
+pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod quantity;
 pub(crate) mod report;
