@@ -25,12 +25,14 @@ mod base_moves;
 mod cache_mounts;
 mod cycle;
 mod damaged_store;
+mod deploy;
 mod errors;
 mod key;
 mod partial_hits;
 mod pass_through;
 mod plan;
 mod platforms;
+mod push;
 mod registry;
 mod report;
 mod secrets;
@@ -108,6 +110,8 @@ fn trials() -> Vec<Trial> {
         store_life::SCENARIOS,
         secrets::SCENARIOS,
         cache_mounts::SCENARIOS,
+        push::SCENARIOS,
+        deploy::SCENARIOS,
     ];
     let on_every_way = [
         cycle::SCENARIOS,

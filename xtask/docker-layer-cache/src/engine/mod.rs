@@ -21,6 +21,8 @@ mod error;
 mod helper;
 mod image;
 mod progress;
+mod push;
+mod service;
 mod strategy;
 mod transfer;
 
@@ -35,4 +37,6 @@ pub use error::{EngineError, EngineErrorKind};
 pub use helper::{HelperBuild, HelperMount};
 pub use image::LocalImage;
 pub use progress::{BuildkitProgress, ClassicProgress, Step, StepResult};
+pub use push::{PushFailure, PushFailureKind};
+pub use service::{ServiceFailure, ServiceState};
 pub use strategy::{Strategy, StrategyError};

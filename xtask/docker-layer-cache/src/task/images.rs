@@ -1,6 +1,7 @@
 //! `docker/images.toml`: which images there are, and where they are kept.
 
 mod definitions;
+mod deploy;
 mod input_glob;
 mod platforms;
 
@@ -11,15 +12,18 @@ use serde::Deserialize;
 use xshell::Shell;
 
 use super::quantity::parse_size;
+use super::tags::Template;
 use crate::cli::BuildArgs;
 use crate::engine::Strategy;
 use crate::error::Error;
 use crate::oci::{Platform, PlatformError};
 
 pub(crate) use definitions::Definitions;
+pub(crate) use deploy::{Deploy, Way};
 pub(crate) use input_glob::InputGlob;
 
 use definitions::Settings;
+use deploy::RawDeploy;
 
 /// What `docker/images.toml` says, with defaults filled in and paths made absolute.
 #[derive(Debug, Clone)]
@@ -30,6 +34,8 @@ pub(crate) struct Images {
     pub(crate) max_size_bytes: Option<u64>,
     /// The images, by name.
     pub(crate) list: Vec<Image>,
+    /// Where they are deployed, by name.
+    pub(crate) deploys: Vec<Deploy>,
     /// Where images are defined otherwise.
     pub(crate) definitions: Option<Definitions>,
     /// What is said of images that are defined otherwise.
@@ -70,6 +76,8 @@ pub(crate) struct Image {
     pub(crate) inputs: Vec<InputGlob>,
     /// The strategy, where one is forced.
     pub(crate) strategy: Option<Strategy>,
+    /// What was pushed is taken again although secrets may have changed.
+    pub(crate) reuse_with_secrets: bool,
     /// The files of its cache mounts are kept.
     pub(crate) cache_mounts: bool,
     /// How large each of them may be to be kept: its files, in bytes.
@@ -126,7 +134,11 @@ impl Images {
                     .map_err(|error| error.during(format_args!("`{path}`")))
             })
             .collect::<Result<Vec<_>, _>>()?;
+        let known: Vec<&str> = list.iter().map(|image| image.name.as_str()).collect();
+        let deploys = deploy::read(file.deploy, definitions.is_none().then_some(&known))
+            .map_err(|error| error.during(format_args!("`{path}`")))?;
         Ok(Images {
+            deploys,
             store: root.join(file.store.path),
             max_size_bytes,
             list,
@@ -298,6 +310,8 @@ struct File {
     store: RawStore,
     #[serde(default)]
     image: BTreeMap<String, RawImage>,
+    #[serde(default)]
+    deploy: BTreeMap<String, RawDeploy>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -340,6 +354,8 @@ struct RawImage {
     inputs: Vec<InputGlob>,
     strategy: Option<String>,
     #[serde(default)]
+    reuse_with_secrets: bool,
+    #[serde(default)]
     cache_mounts: bool,
     cache_mounts_max_size: Option<String>,
 }
@@ -361,6 +377,10 @@ impl RawImage {
             .map_err(|error| about(format!("{error}")))?;
         let cache_mounts_max_bytes =
             cache_mounts_max_bytes(self.cache_mounts_max_size.as_deref()).map_err(about)?;
+        for tag in &self.tags {
+            Template::parse(tag)
+                .map_err(|error| error.during(format_args!("image `{name}`: tags")))?;
+        }
         let tags = if self.tags.is_empty() {
             vec![format!("{}:latest", slug(&name))]
         } else {
@@ -381,6 +401,7 @@ impl RawImage {
             ssh: self.ssh,
             inputs: self.inputs,
             strategy,
+            reuse_with_secrets: self.reuse_with_secrets,
             cache_mounts: self.cache_mounts,
             cache_mounts_max_bytes,
             name,

@@ -8,6 +8,7 @@ use xshell::Shell;
 
 use super::Workspace;
 use super::images::{Definitions, Image};
+use super::tags::Facts;
 use crate::cli::{OfferArgs, TaskArgs};
 use crate::engine::{Docker, Engine, Strategy};
 use crate::error::Error;
@@ -22,6 +23,8 @@ pub(super) struct Job<'a> {
     pub(super) offer: OfferArgs,
     /// Nothing is laid out, loaded or noted.
     pub(super) dry_run: bool,
+    /// What placeholders in tags stand for.
+    pub(super) facts: Facts,
     engine: OnceCell<Engine>,
 }
 
@@ -37,6 +40,7 @@ impl<'a> Job<'a> {
         )?;
         Ok(Job {
             docker: Docker::new().in_directory(workspace.root.as_std_path()),
+            facts: Facts::new(&workspace.root),
             workspace,
             talk: Talk::new(args.quiet),
             args,

@@ -29,6 +29,7 @@ pub(crate) enum Definitions {
 pub(super) struct Settings {
     inputs: Vec<InputGlob>,
     strategy: Option<String>,
+    reuse_with_secrets: bool,
     cache_mounts: bool,
     cache_mounts_max_size: Option<String>,
     /// A field that the other file defines.
@@ -51,6 +52,7 @@ impl Settings {
         Settings {
             inputs: raw.inputs.clone(),
             strategy: raw.strategy.clone(),
+            reuse_with_secrets: raw.reuse_with_secrets,
             cache_mounts: raw.cache_mounts,
             cache_mounts_max_size: raw.cache_mounts_max_size.clone(),
             defined: defined
@@ -236,6 +238,7 @@ fn image(
         ssh: definition.ssh.clone(),
         inputs: settings.map_or_else(Vec::new, |settings| settings.inputs.clone()),
         strategy,
+        reuse_with_secrets: settings.is_some_and(|settings| settings.reuse_with_secrets),
         cache_mounts: settings.is_some_and(|settings| settings.cache_mounts),
         cache_mounts_max_bytes: cache_mounts_max_bytes(mounts_max_size).map_err(about)?,
         name,
