@@ -15,7 +15,8 @@ use crate::error::Error;
 use crate::task;
 use crate::task::quantity::{parse_age, parse_size};
 
-pub(crate) use ship::{DeployArgs, PushArgs, ShipArgs};
+pub(crate) use ship::ShipArgs;
+pub use ship::{DeployArgs, PushArgs};
 
 /// Docker layer caching for CI.
 #[derive(Debug, Parser)]

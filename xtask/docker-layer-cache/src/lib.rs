@@ -40,7 +40,9 @@ mod cli;
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use cli::{CarryArgs, DemoArgs, GcArgs, KeyArgs, StoreArgs, Task, TaskArgs, run};
+pub use cli::{
+    CarryArgs, DemoArgs, DeployArgs, GcArgs, KeyArgs, PushArgs, StoreArgs, Task, TaskArgs, run,
+};
 pub use error::{Error, exit_code};
 
 /// Runs the task that the command line names, and returns its exit code.
