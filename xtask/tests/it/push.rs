@@ -177,6 +177,12 @@ fn logs_in(bench: &Bench<'_>) -> Outcome {
     std::fs::write(folder.path().join("config.json"), auths.to_string())?;
     let logged_in = |arguments: &[&str]| {
         let mut command = command(bench, &project, arguments);
+        // The same plugins as before, or it would be another builder.
+        if let Some(plugins) = plugins(&command)
+            && !folder.path().join("cli-plugins").exists()
+        {
+            std::os::unix::fs::symlink(plugins, folder.path().join("cli-plugins"))?;
+        }
         Run::of(command.env("DOCKER_CONFIG", folder.path()))
     };
     for arguments in [
@@ -195,6 +201,19 @@ fn logs_in(bench: &Bench<'_>) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Returns the folder of the plugins that docker has in a command.
+fn plugins(command: &Command) -> Option<std::path::PathBuf> {
+    let mut set = command
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let config = set.find(|(name, _)| *name == "DOCKER_CONFIG");
+    let config = match config {
+        Some((_, config)) => config.into(),
+        None => std::path::PathBuf::from(std::env::var_os("HOME")?).join(".docker"),
+    };
+    Some(config.join("cli-plugins")).filter(|plugins| plugins.is_dir())
 }
 
 fn not_built(bench: &Bench<'_>) -> Outcome {
