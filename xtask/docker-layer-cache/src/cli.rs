@@ -1,5 +1,7 @@
 //! The command line: the tasks, their flags, and which code they run.
 
+mod ship;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +15,9 @@ use crate::error::Error;
 use crate::task;
 use crate::task::init::Ci;
 use crate::task::quantity::{parse_age, parse_size};
+
+pub(crate) use ship::ShipArgs;
+pub use ship::{DeployArgs, PushArgs};
 
 /// Docker layer caching for CI.
 #[derive(Debug, Parser)]
@@ -41,7 +46,11 @@ pub enum Task {
     DockerBuild(TaskArgs),
     /// Store what the last build added
     DockerSave(TaskArgs),
-    /// Do the whole job: key, restore, build, save
+    /// Push the tags of the last build; only the tags, where the registry has the image
+    DockerPush(PushArgs),
+    /// Deploy what was pushed last: to a Swarm service, or by a command
+    DockerDeploy(DeployArgs),
+    /// Do the whole job: key, restore, build, save; also push and deploy
     DockerCi(CiArgs),
     /// Remove from the store what is not worth keeping
     DockerGc(GcArgs),
@@ -214,6 +223,8 @@ pub struct CiArgs {
     pub(crate) task: TaskArgs,
     #[command(flatten)]
     pub(crate) offer: OfferArgs,
+    #[command(flatten)]
+    pub(crate) ship: ShipArgs,
 }
 
 /// What the builder is offered.
@@ -445,6 +456,8 @@ impl Task {
             Task::DockerRestore(args) => task::restore::run(sh, args),
             Task::DockerBuild(args) => task::build::run(sh, args),
             Task::DockerSave(args) => task::save::run(sh, args),
+            Task::DockerPush(args) => task::push::run(sh, args),
+            Task::DockerDeploy(args) => task::deploy::run(sh, args),
             Task::DockerCi(args) => task::ci::run(sh, args),
             Task::DockerGc(args) => task::gc::run(sh, args),
             Task::DockerStore(args) => task::store::run(sh, args),

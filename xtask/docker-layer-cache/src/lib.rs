@@ -42,7 +42,8 @@ mod cli;
 pub mod fuzzing;
 
 pub use cli::{
-    CarryArgs, DemoArgs, DoctorArgs, GcArgs, InitArgs, KeyArgs, StoreArgs, Task, TaskArgs, run,
+    CarryArgs, DemoArgs, DeployArgs, DoctorArgs, GcArgs, InitArgs, KeyArgs, PushArgs, StoreArgs,
+    Task, TaskArgs, run,
 };
 pub use error::{Error, exit_code};
 

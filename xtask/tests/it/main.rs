@@ -31,6 +31,7 @@ mod ci_schemas;
 mod cycle;
 mod damaged_store;
 mod doctor;
+mod deploy;
 mod errors;
 mod init;
 mod key;
@@ -38,6 +39,7 @@ mod partial_hits;
 mod pass_through;
 mod plan;
 mod platforms;
+mod push;
 mod registry;
 mod remote;
 mod report;
@@ -130,6 +132,8 @@ fn trials() -> Vec<Trial> {
         cache_mounts::SCENARIOS,
         remote::SCENARIOS,
         ci_files::SCENARIOS,
+        push::SCENARIOS,
+        deploy::SCENARIOS,
     ];
     let on_every_way = [
         cycle::SCENARIOS,

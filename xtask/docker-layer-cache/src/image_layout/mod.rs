@@ -6,6 +6,7 @@
 //! ├── format                 the version of what we add to an image layout
 //! ├── index.json             the entries: one descriptor each, described by annotations
 //! ├── history.jsonl          what became of the last jobs, for reports
+//! ├── pushed.jsonl           what was pushed, by all that it was made of
 //! ├── blobs/sha256/<digest>  manifests, configs, and layers (zstd), each stored once
 //! ├── tmp/                   blobs being written
 //! ├── index.lock             held while index.json is replaced
@@ -40,6 +41,7 @@ mod stored_layers;
 mod verify;
 mod inventory;
 mod history;
+mod pushed;
 mod retention;
 mod garbage;
 mod view;
@@ -57,6 +59,7 @@ pub use layer::{KNOWN_AS, StoredLayer, UNCOMPRESSED, UNCOMPRESSED_SIZE};
 pub use layout::{FORMAT, ImageLayout};
 pub use lock::Hold;
 pub use open_layer::LayerReader;
+pub use pushed::{PUSHED_MAX, PushedRecord};
 pub use retention::{DropReason, Retention};
 pub use stored_layers::StoredLayers;
 pub use timestamp::Timestamp;

@@ -21,6 +21,7 @@ use super::stage_images::{
 };
 use super::stages::NamedDockerfile;
 use super::steps::{print_steps, with_unprinted};
+use super::tags::tags;
 use crate::cli::TaskArgs;
 use crate::engine::{
     self, BuildArg, BuildOutcome, BuildRequest, CacheSource, CacheTarget, Failure, Output,
@@ -67,6 +68,8 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         .and_then(|json| serde_json::from_slice(&json).ok())
         .unwrap_or_default();
     super::runnable::check(job, keyed)?;
+    // Before the build: files that change under it are found when it is pushed.
+    let reuse = super::reuse::digest(job, keyed).ok();
     let mut builder = Builder::new(job, keyed, strategy)?;
     let link_tag = links::new_tag(image);
     builder.tags.extend(link_tag.clone());
@@ -149,6 +152,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
             _ => made_for_saving,
         },
         recorded: Vec::new(),
+        reuse,
         disagreements: Vec::new(),
         not_worth_saving: BTreeSet::new(),
         cache_is_not_taken: false,
@@ -209,7 +213,9 @@ impl<'a> Builder<'a> {
             stages: keyed.stage_names(),
             named,
             build_contexts: links::build_contexts(job, keyed)?,
-            tags: keyed.image.tags_on(&job.engine()?.platform),
+            tags: keyed
+                .image
+                .tags_on(&tags(job, &keyed.image)?, &job.engine()?.platform),
         })
     }
 

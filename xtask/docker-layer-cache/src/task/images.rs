@@ -2,6 +2,7 @@
 
 mod build_cache;
 mod definitions;
+mod deploy;
 mod input_glob;
 mod platforms;
 
@@ -13,16 +14,19 @@ use serde::Deserialize;
 use xshell::Shell;
 
 use super::quantity::{parse_age, parse_size};
+use super::tags::Template;
 use crate::cli::BuildArgs;
 use crate::engine::{RemoteCache, Strategy};
 use crate::error::Error;
 use crate::oci::{Platform, PlatformError};
 
 pub(crate) use definitions::Definitions;
+pub(crate) use deploy::{Deploy, Way};
 pub(crate) use input_glob::InputGlob;
 
 use build_cache::{check_build_caches, strategy};
 use definitions::Settings;
+use deploy::RawDeploy;
 
 /// What `docker/images.toml` says, with defaults filled in and paths made absolute.
 #[derive(Debug, Clone)]
@@ -37,6 +41,8 @@ pub(crate) struct Images {
     pub(crate) remote_timeout: Duration,
     /// The images, by name.
     pub(crate) list: Vec<Image>,
+    /// Where they are deployed, by name.
+    pub(crate) deploys: Vec<Deploy>,
     /// Where images are defined otherwise.
     pub(crate) definitions: Option<Definitions>,
     /// What is said of images that are defined otherwise.
@@ -79,6 +85,8 @@ pub(crate) struct Image {
     pub(crate) strategy: Option<Strategy>,
     /// Where `BuildKit` keeps a cache of its own, where that is wanted.
     pub(crate) build_cache: Option<RemoteCache>,
+    /// What was pushed is taken again although secrets may have changed.
+    pub(crate) reuse_with_secrets: bool,
     /// The files of its cache mounts are kept.
     pub(crate) cache_mounts: bool,
     /// How large each of them may be to be kept: its files, in bytes.
@@ -147,7 +155,11 @@ impl Images {
             })
             .collect::<Result<Vec<_>, _>>()?;
         check_build_caches(&list).map_err(|error| error.during(format_args!("`{path}`")))?;
+        let known: Vec<&str> = list.iter().map(|image| image.name.as_str()).collect();
+        let deploys = deploy::read(file.deploy, definitions.is_none().then_some(&known))
+            .map_err(|error| error.during(format_args!("`{path}`")))?;
         Ok(Images {
+            deploys,
             store: root.join(file.store.path),
             max_size_bytes,
             remote: file.store.remote,
@@ -321,6 +333,8 @@ struct File {
     store: RawStore,
     #[serde(default)]
     image: BTreeMap<String, RawImage>,
+    #[serde(default)]
+    deploy: BTreeMap<String, RawDeploy>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -368,6 +382,8 @@ struct RawImage {
     strategy: Option<String>,
     build_cache: Option<BTreeMap<String, String>>,
     #[serde(default)]
+    reuse_with_secrets: bool,
+    #[serde(default)]
     cache_mounts: bool,
     cache_mounts_max_size: Option<String>,
 }
@@ -385,6 +401,10 @@ impl RawImage {
             strategy(self.strategy.as_deref(), self.build_cache).map_err(about)?;
         let cache_mounts_max_bytes =
             cache_mounts_max_bytes(self.cache_mounts_max_size.as_deref()).map_err(about)?;
+        for tag in &self.tags {
+            Template::parse(tag)
+                .map_err(|error| error.during(format_args!("image `{name}`: tags")))?;
+        }
         let tags = if self.tags.is_empty() {
             vec![format!("{}:latest", slug(&name))]
         } else {
@@ -406,6 +426,7 @@ impl RawImage {
             inputs: self.inputs,
             strategy,
             build_cache,
+            reuse_with_secrets: self.reuse_with_secrets,
             cache_mounts: self.cache_mounts,
             cache_mounts_max_bytes,
             name,

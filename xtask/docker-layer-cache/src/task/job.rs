@@ -9,6 +9,7 @@ use xshell::Shell;
 use super::Workspace;
 use super::images::{Definitions, Image};
 use super::remote::Remote;
+use super::tags::Facts;
 use crate::cli::{OfferArgs, TaskArgs};
 use crate::engine::{Docker, Engine, Strategy};
 use crate::error::Error;
@@ -23,6 +24,8 @@ pub(super) struct Job<'a> {
     pub(super) offer: OfferArgs,
     /// Nothing is laid out, loaded or noted.
     pub(super) dry_run: bool,
+    /// What placeholders in tags stand for.
+    pub(super) facts: Facts,
     engine: OnceCell<Engine>,
     remote: Option<Remote>,
 }
@@ -41,6 +44,7 @@ impl<'a> Job<'a> {
         Ok(Job {
             remote,
             docker: Docker::new().in_directory(workspace.root.as_std_path()),
+            facts: Facts::new(&workspace.root),
             workspace,
             talk: Talk::new(args.quiet),
             args,

@@ -78,6 +78,9 @@ pub(super) struct Built {
     /// The steps with their digests, for the next forecast.
     #[serde(default)]
     pub recorded: Vec<RecordedStep>,
+    /// Of all that the image was made of, where that can be told; see `reuse`.
+    #[serde(default)]
+    pub reuse: Option<Digest>,
     /// Steps that turned out otherwise than predicted.
     #[serde(default)]
     pub disagreements: Vec<Disagreement>,

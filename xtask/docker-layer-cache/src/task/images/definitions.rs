@@ -31,6 +31,7 @@ pub(super) struct Settings {
     inputs: Vec<InputGlob>,
     strategy: Option<String>,
     build_cache: Option<BTreeMap<String, String>>,
+    reuse_with_secrets: bool,
     cache_mounts: bool,
     cache_mounts_max_size: Option<String>,
     /// A field that the other file defines.
@@ -54,6 +55,7 @@ impl Settings {
             inputs: raw.inputs.clone(),
             strategy: raw.strategy.clone(),
             build_cache: raw.build_cache.clone(),
+            reuse_with_secrets: raw.reuse_with_secrets,
             cache_mounts: raw.cache_mounts,
             cache_mounts_max_size: raw.cache_mounts_max_size.clone(),
             defined: defined
@@ -240,6 +242,7 @@ fn image(
         inputs: settings.map_or_else(Vec::new, |settings| settings.inputs.clone()),
         strategy,
         build_cache,
+        reuse_with_secrets: settings.is_some_and(|settings| settings.reuse_with_secrets),
         cache_mounts: settings.is_some_and(|settings| settings.cache_mounts),
         cache_mounts_max_bytes: cache_mounts_max_bytes(mounts_max_size).map_err(about)?,
         name,

@@ -18,7 +18,7 @@ fn unknown_fields_name_line_and_nearest() {
         parse("[image.app]\ntarget = \"x\"\ndockerfil = \"y\"\n").expect_err("unknown field");
     assert_eq!(
         error.to_string(),
-        "`docker/images.toml` line 3: unknown field `dockerfil`, expected one of `dockerfile`, `context`, `target`, `platforms`, `tags`, `build-args`, `build-contexts`, `secrets`, `ssh`, `inputs`, `strategy`, `build-cache`, `cache-mounts`, `cache-mounts-max-size`"
+        "`docker/images.toml` line 3: unknown field `dockerfil`, expected one of `dockerfile`, `context`, `target`, `platforms`, `tags`, `build-args`, `build-contexts`, `secrets`, `ssh`, `inputs`, `strategy`, `build-cache`, `reuse-with-secrets`, `cache-mounts`, `cache-mounts-max-size`"
     );
     assert_eq!(error.hint(), Some("did you mean `dockerfile`?"));
 }
