@@ -267,11 +267,14 @@ fn unchanged(bench: &Bench<'_>) -> Outcome {
         "{requests:#?}"
     );
     let images = bench.engine.run(&["image", "ls", "--quiet"])?;
-    println!(
-        "{}: unchanged commit: {:.2} s, {} requests at the registry",
-        bench.engine.name(),
-        run.time.as_secs_f64(),
-        requests.len()
+    let _ = std::io::Write::write_fmt(
+        &mut std::io::stderr(),
+        format_args!(
+            "{}: unchanged commit: {:.2} s, {} requests at the registry\n",
+            bench.engine.name(),
+            run.time.as_secs_f64(),
+            requests.len()
+        ),
     );
     let named = bench
         .engine

@@ -58,7 +58,8 @@ pub(super) fn lines_of(path: &Path) -> Result<Vec<serde_json::Value>, StoreError
 
 /// Returns a line of JSON for each of `values`.
 pub(super) fn text_of(values: &[serde_json::Value]) -> String {
-    values.iter().map(|value| format!("{value}\n")).collect()
+    let lines: Vec<String> = values.iter().map(|value| format!("{value}\n")).collect();
+    lines.concat()
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) fn obstacle(keyed: &Keyed, stages: &[StageDigest]) -> Option<String> 
     if let Some(name) = image.build_args.keys().find(is_builders_own) {
         return Some(format!("the build arg `{name}` is for the builder"));
     }
-    if let Some(syntax) = evaluation.syntax.as_ref().map(|syntax| syntax.path())
+    if let Some(syntax) = evaluation.syntax.as_ref().map(crate::oci::Reference::path)
         && !syntax.ends_with("docker/dockerfile")
         && !syntax.ends_with("docker/dockerfile-upstream")
     {
