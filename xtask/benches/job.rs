@@ -26,6 +26,7 @@
     reason = "a benchmark prints, and uses a part of the tests' support"
 )]
 
+mod course;
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
@@ -35,25 +36,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use course::{DOCKERFILE, copy, remove, timed, vendor};
 use docker_layer_cache_demo::Base;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use support::{Bench, Engine, Project, engines};
 
-const DOCKERFILE: &str = "\
-FROM @base@ AS deps
-COPY deps.lock /deps.lock
-ADD vendor.tar /opt/deps/
-RUN cat /deps.lock > /deps.done && sleep @work@
-
-FROM deps AS build
-COPY src /src
-RUN cat /src/main.txt /deps.done > /app
-
-FROM @base@ AS runtime
-COPY --from=build /app /app
-RUN cat /app > /installed
-";
 const STAGES: [&str; 3] = ["deps", "build", "runtime"];
 /// Each with what is changed before it.
 const JOBS: [(&str, Change); 5] = [
@@ -283,7 +271,7 @@ impl Race<'_> {
                 self.file(),
                 self.root()
             );
-            let seconds = self.timed(&line)?;
+            let seconds = timed(&self.bench, &line)?;
             self.samples
                 .seconds(&format!("job, {job}"), "none", seconds);
         }
@@ -314,7 +302,10 @@ impl Race<'_> {
             self.prepare(run, job, change)?;
             let mut seconds = 0.0;
             if job != "cold" {
-                seconds += self.timed(&format!("{unpack} < {archive} | docker load -q"))?;
+                seconds += timed(
+                    &self.bench,
+                    &format!("{unpack} < {archive} | docker load -q"),
+                )?;
                 self.samples
                     .seconds(&format!("restore, {job}"), who, seconds);
             }
@@ -323,13 +314,16 @@ impl Race<'_> {
             } else {
                 &sources.join(" ")
             };
-            seconds += self.timed(&build(sources))?;
+            seconds += timed(&self.bench, &build(sources))?;
             if job == "cold" && who == "seed" {
-                let floor = self.timed(&format!("docker save {tags} > /dev/null"))?;
+                let floor = timed(&self.bench, &format!("docker save {tags} > /dev/null"))?;
                 self.samples.seconds("save, cold", "floor", floor);
             }
             let target = if job == "cold" { archive } else { "/dev/null" };
-            let save = self.timed(&format!("docker save {tags} | {pack} > {target}"))?;
+            let save = timed(
+                &self.bench,
+                &format!("docker save {tags} | {pack} > {target}"),
+            )?;
             self.samples.seconds(&format!("save, {job}"), who, save);
             self.samples
                 .seconds(&format!("job, {job}"), who, seconds + save);
@@ -346,9 +340,12 @@ impl Race<'_> {
 
     /// What loading the images takes without decompression.
     fn floor_of_loading(&mut self, archive: &str, unpack: &str) -> Result<(), Failed> {
-        self.timed(&format!("{unpack} < {archive} > {archive}.tar"))?;
+        timed(
+            &self.bench,
+            &format!("{unpack} < {archive} > {archive}.tar"),
+        )?;
         self.bench.wipe()?;
-        let seconds = self.timed(&format!("docker load -q < {archive}.tar"))?;
+        let seconds = timed(&self.bench, &format!("docker load -q < {archive}.tar"))?;
         self.samples.seconds("restore, unchanged", "floor", seconds);
         Ok(std::fs::remove_file(format!("{archive}.tar"))?)
     }
@@ -373,7 +370,7 @@ impl Race<'_> {
                 folder.display(),
                 self.root()
             );
-            let seconds = self.timed(&line)?;
+            let seconds = timed(&self.bench, &line)?;
             self.samples
                 .seconds(&format!("job, {job}"), "local", seconds);
             if job == "cold" {
@@ -393,60 +390,6 @@ impl Race<'_> {
 
     fn file(&self) -> String {
         format!("-f {}/docker/Dockerfile", self.root())
-    }
-
-    /// Runs a line of shell on the engine and returns its seconds.
-    fn timed(&self, line: &str) -> Result<f64, Failed> {
-        let mut command = Command::new("bash");
-        command
-            .args(["-o", "pipefail", "-c", line])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let started = Instant::now();
-        let output = self.bench.engine.environment(&mut command).output()?;
-        let seconds = started.elapsed().as_secs_f64();
-        if output.status.success() {
-            return Ok(seconds);
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(format!("`{line}` failed: {said}").into())
-    }
-}
-
-fn remove(folder: &Path) -> Result<(), Failed> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-/// Copies a folder in place of another.
-fn copy(from: &Path, to: &Path) -> Result<(), Failed> {
-    remove(to)?;
-    let status = Command::new("cp").arg("-a").arg(from).arg(to).status()?;
-    status
-        .success()
-        .then_some(())
-        .ok_or_else(|| format!("cannot copy `{}`", from.display()).into())
-}
-
-/// Writes a tar of this machine's own libraries and programs, about so many megabytes.
-fn vendor(path: &Path, megabytes: usize) -> Result<(), Failed> {
-    let line = format!(
-        "find /usr/lib /usr/share -xdev -type f -size -20000k -printf '%s %p\\n' 2>/dev/null | sort -k2 \
-         | awk '{{ if (sum > {megabytes} * 1000000) exit; sum += $1; print $2 }}' \
-         | tar -cf \"$1\" --files-from=- --absolute-names --transform='s#^/##'"
-    );
-    let status = Command::new("bash")
-        .args(["-c", &line, "bash"])
-        .arg(path)
-        .stderr(Stdio::null())
-        .status()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err("cannot make the vendor tar".into())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The command line: the tasks, their flags, and which code they run.
 
+mod ship;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +13,11 @@ use xshell::Shell;
 use crate::engine::Strategy;
 use crate::error::Error;
 use crate::task;
+use crate::task::init::Ci;
 use crate::task::quantity::{parse_age, parse_size};
+
+pub(crate) use ship::ShipArgs;
+pub use ship::{DeployArgs, PushArgs};
 
 /// Docker layer caching for CI.
 #[derive(Debug, Parser)]
@@ -30,6 +36,8 @@ struct Cli {
 /// The tasks. A team with an xtask of its own puts them among its own with `#[command(flatten)]`.
 #[derive(Debug, Subcommand)]
 pub enum Task {
+    /// Set a repository up: images.toml, the tasks, CI files; shows what it would write, and asks
+    DockerInit(InitArgs),
     /// Print the cache key: the Dockerfile, the registry's digests of every base, the lock files
     DockerKey(KeyArgs),
     /// Offer the builder what it can still use
@@ -38,7 +46,11 @@ pub enum Task {
     DockerBuild(TaskArgs),
     /// Store what the last build added
     DockerSave(TaskArgs),
-    /// Do the whole job: key, restore, build, save
+    /// Push the tags of the last build; only the tags, where the registry has the image
+    DockerPush(PushArgs),
+    /// Deploy what was pushed last: to a Swarm service, or by a command
+    DockerDeploy(DeployArgs),
+    /// Do the whole job: key, restore, build, save; also push and deploy
     DockerCi(CiArgs),
     /// Remove from the store what is not worth keeping
     DockerGc(GcArgs),
@@ -85,13 +97,17 @@ pub struct TaskArgs {
         value_parser = clap::builder::FalseyValueParser::new()
     )]
     pub offline: bool,
-    /// Never write to the store (for forks and pull requests)
+    /// Save nothing, neither here nor at the remote store (for forks and pull requests)
     #[arg(
         long,
         env = "DOCKER_LAYER_CACHE_READ_ONLY",
         value_parser = clap::builder::FalseyValueParser::new()
     )]
     pub read_only: bool,
+    /// The store that is shared with other machines: `oci://HOST/REPOSITORY`,
+    /// `s3://BUCKET/PREFIX`, `gs://` or `az://` [default: `store.remote` of images.toml]
+    #[arg(long, value_name = "URL", env = "DOCKER_LAYER_CACHE_REMOTE")]
+    pub remote: Option<String>,
 }
 
 /// Where things are.
@@ -162,6 +178,32 @@ pub(crate) struct BuildArgs {
     pub cache_mounts: bool,
 }
 
+/// What `docker-init` takes.
+#[derive(Debug, Clone, Args)]
+pub struct InitArgs {
+    /// The repository to set up [default: found upwards from the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<Utf8PathBuf>,
+    /// The CI to write a file for (several times: for each) [default: those that the repository has]
+    #[arg(long, value_name = "CI", value_enum)]
+    pub(crate) ci: Vec<Ci>,
+    /// On CircleCI, use remote docker instead of a machine
+    #[arg(long)]
+    pub remote_docker: bool,
+    /// Depend on the library in this folder, such as a vendored one, instead of its repository
+    #[arg(long, value_name = "DIR", env = "DOCKER_LAYER_CACHE_LIBRARY")]
+    pub library: Option<Utf8PathBuf>,
+    /// Write without asking
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Print the diff, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the files and notes as JSON on stdout, in place of the diff
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What `docker-restore` takes.
 #[derive(Debug, Clone, Args)]
 pub struct RestoreArgs {
@@ -181,6 +223,8 @@ pub struct CiArgs {
     pub(crate) task: TaskArgs,
     #[command(flatten)]
     pub(crate) offer: OfferArgs,
+    #[command(flatten)]
+    pub(crate) ship: ShipArgs,
 }
 
 /// What the builder is offered.
@@ -241,6 +285,17 @@ pub(crate) struct StoreTaskArgs {
         global = true
     )]
     pub read_only: bool,
+    /// Work on the store that is shared with other machines, and not on this machine's [default
+    /// URL: `DOCKER_LAYER_CACHE_REMOTE`, or `store.remote` of images.toml]
+    #[arg(
+        long,
+        value_name = "URL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        global = true
+    )]
+    pub remote: Option<String>,
 }
 
 /// What `docker-gc` takes.
@@ -258,6 +313,10 @@ pub struct GcArgs {
     /// Keep the newest N entries of each image, platform, engine class and stage: those used last
     #[arg(long, value_name = "N")]
     pub keep: Option<usize>,
+    /// With --remote: leave blobs alone that are younger, since another machine may be about to name
+    /// them [default: 24h]
+    #[arg(long, value_name = "AGE", value_parser = parse_age, requires = "remote")]
+    pub grace: Option<Duration>,
     /// Say what would go, and change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -392,10 +451,13 @@ impl Task {
     /// Whatever ends the task; [`Error::exit_code`] tells the exit code.
     pub fn run(&self, sh: &Shell) -> Result<(), Error> {
         match self {
+            Task::DockerInit(args) => task::init::run(sh, args),
             Task::DockerKey(args) => task::key::run(sh, args),
             Task::DockerRestore(args) => task::restore::run(sh, args),
             Task::DockerBuild(args) => task::build::run(sh, args),
             Task::DockerSave(args) => task::save::run(sh, args),
+            Task::DockerPush(args) => task::push::run(sh, args),
+            Task::DockerDeploy(args) => task::deploy::run(sh, args),
             Task::DockerCi(args) => task::ci::run(sh, args),
             Task::DockerGc(args) => task::gc::run(sh, args),
             Task::DockerStore(args) => task::store::run(sh, args),

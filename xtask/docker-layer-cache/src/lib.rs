@@ -24,6 +24,7 @@
 pub mod oci;
 pub mod dockerfile;
 pub mod registry;
+pub mod remote_store;
 pub mod build_context;
 pub mod cache_mount;
 pub mod cache_key;
@@ -40,7 +41,10 @@ mod cli;
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use cli::{CarryArgs, DemoArgs, DoctorArgs, GcArgs, KeyArgs, StoreArgs, Task, TaskArgs, run};
+pub use cli::{
+    CarryArgs, DemoArgs, DeployArgs, DoctorArgs, GcArgs, InitArgs, KeyArgs, PushArgs, StoreArgs,
+    Task, TaskArgs, run,
+};
 pub use error::{Error, exit_code};
 
 /// Runs the task that the command line names, and returns its exit code.

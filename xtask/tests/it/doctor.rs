@@ -32,6 +32,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("doctor_rate_limit", rate_limit),
     ("doctor_buildkit_off", buildkit_off),
     ("doctor_store_in_the_context", store_in_context),
+    ("doctor_proves_inline_stage_images", inline),
 ];
 
 /// Exit codes of the contract.
@@ -373,6 +374,28 @@ fn buildkit_off(bench: &Bench<'_>) -> Outcome {
     }
     check(&run, "strategy", "ok", "stage-images", "")?;
     check(&run, "proof", "ok", "without the store 0 of", "")
+}
+
+/// Stages that are built one after the other take from one another: that is no memory of the engine.
+fn inline(bench: &Bench<'_>) -> Outcome {
+    let project = project(bench)?;
+    let flags = ["--strategy", "inline-stage-images"];
+    let run = Run::of(&mut doctor(bench, &project, &flags))?;
+    if run.code == Some(0) {
+        check(&run, "strategy", "ok", "inline-stage-images", "")?;
+        return check(&run, "proof", "ok", "without the store 0 of", "");
+    }
+    // An engine that cannot do it says so, and proves nothing.
+    let run = run.exit(USAGE)?;
+    check(
+        &run,
+        "strategy",
+        "problem",
+        "does not work on this engine",
+        "strategy",
+    )?;
+    assert!(findings(&run, "proof")?.is_empty(), "{}", run.stdout);
+    Ok(())
 }
 
 fn store_in_context(bench: &Bench<'_>) -> Outcome {

@@ -15,24 +15,33 @@
 //!
 //! **An engine that is named there is wiped completely, again and again.** Without the variable the
 //! tests use the engine that `docker` reaches, and remove from it only what they brought.
+//! With `DOCKER_LAYER_CACHE_TEST_SHOW` set, what each job of an emulated CI did is printed, too.
 //! Engines run in parallel with each other; the tests of one engine run one after another, also
 //! against other test processes.
 
 mod support;
 
 mod bake;
+mod build_cache;
 mod base_moves;
 mod cache_mounts;
+mod ci_emulator;
+mod ci_files;
+mod ci_schemas;
 mod cycle;
 mod damaged_store;
 mod doctor;
+mod deploy;
 mod errors;
+mod init;
 mod key;
 mod partial_hits;
 mod pass_through;
 mod plan;
 mod platforms;
+mod push;
 mod registry;
+mod remote;
 mod report;
 mod secrets;
 mod shared_layers;
@@ -66,6 +75,7 @@ fn trials() -> Vec<Trial> {
     let groups = [
         ("tidy", tidy::TESTS),
         ("errors", errors::TESTS),
+        ("init", init::TESTS),
         ("bake", bake::TESTS),
         ("doctor", doctor::TESTS),
         ("key", key::TESTS),
@@ -95,8 +105,17 @@ fn trials() -> Vec<Trial> {
             Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
         }
     }));
+    let obstacle = ci_schemas::obstacle();
+    trials.extend(ci_schemas::TESTS.iter().map(|&(name, test)| {
+        let trial = Trial::test(format!("ci_schemas::{name}"), test);
+        match &obstacle {
+            None => trial,
+            Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
+        }
+    }));
     let scenarios = [
         registry::SCENARIOS,
+        build_cache::SCENARIOS,
         report::SCENARIOS,
         cycle::SCENARIOS,
         base_moves::SCENARIOS,
@@ -111,6 +130,10 @@ fn trials() -> Vec<Trial> {
         store_life::SCENARIOS,
         secrets::SCENARIOS,
         cache_mounts::SCENARIOS,
+        remote::SCENARIOS,
+        ci_files::SCENARIOS,
+        push::SCENARIOS,
+        deploy::SCENARIOS,
     ];
     let on_every_way = [
         cycle::SCENARIOS,
@@ -118,8 +141,14 @@ fn trials() -> Vec<Trial> {
         shared_layers::SCENARIOS,
         partial_hits::SCENARIOS,
         cache_mounts::SCENARIOS,
+        remote::SCENARIOS,
     ];
-    for engine in support::engines() {
+    let engines = support::engines();
+    // Each on one engine: what they show is no other on the next.
+    for (&(name, scenario), engine) in init::FIXTURES.iter().zip(engines.iter().cycle()) {
+        trials.push(engine_trial(engine, name, scenario));
+    }
+    for engine in engines {
         for &(name, scenario) in scenarios.into_iter().flatten() {
             trials.push(engine_trial(&engine, name, scenario));
         }

@@ -35,6 +35,8 @@ const COMMANDS: &[&str] = &[
     "test",
     "sha256sum",
     "printf",
+    "sed",
+    "awk",
 ];
 
 /// Where else than in PATH a busybox lies.

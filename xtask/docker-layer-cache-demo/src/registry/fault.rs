@@ -17,6 +17,8 @@ pub enum Fault {
         /// What `Retry-After` says, in whole seconds.
         retry_after: Duration,
     },
+    /// 500.
+    Failing,
     /// 503.
     Unavailable,
     /// The right answer, late.
@@ -36,6 +38,7 @@ impl Fault {
                 Answer::error(429, "TOOMANYREQUESTS", "pull rate limit reached")
                     .header("Retry-After", &retry_after.as_secs().to_string()),
             ),
+            Self::Failing => Some(Answer::error(500, "UNKNOWN", "something went wrong")),
             Self::Unavailable => Some(Answer::error(503, "UNAVAILABLE", "service unavailable")),
             Self::Slow(_) => None,
         }

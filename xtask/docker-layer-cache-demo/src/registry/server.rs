@@ -45,6 +45,8 @@ struct State {
     fault: Option<Fault>,
     /// How many requests more the fault meets; `None`: all.
     fault_times: Option<u32>,
+    /// The `Authorization` header that is asked for.
+    authorization: Option<String>,
 }
 
 impl Registry {
@@ -99,6 +101,12 @@ impl Registry {
             .count()
     }
 
+    /// Takes nobody from now on but the one with this `Authorization` header, such as
+    /// `Basic Y2k6c2VjcmV0`.
+    pub fn ask_for(&self, authorization: &str) {
+        self.shared.state().authorization = Some(authorization.to_owned());
+    }
+
     /// Fails every request from now on, until [`Registry::recover`].
     pub fn fail(&self, fault: Fault) {
         let mut state = self.shared.state();
@@ -141,7 +149,7 @@ impl Shared {
         if request.as_reader().read_to_end(&mut body).is_err() {
             return;
         }
-        let fault = self.state().next_fault();
+        let fault = self.state().next_fault(&request);
         if let Some(Fault::Slow(delay)) = fault {
             thread::sleep(delay);
         }
@@ -168,7 +176,11 @@ impl Shared {
 }
 
 impl State {
-    fn next_fault(&mut self) -> Option<Fault> {
+    fn next_fault(&mut self, request: &Request) -> Option<Fault> {
+        let asked_for = self.authorization.as_deref();
+        if asked_for.is_some() && header(request, "Authorization") != asked_for {
+            return Some(Fault::Unauthorized);
+        }
         match &mut self.fault_times {
             None => self.fault.clone(),
             Some(0) => None,

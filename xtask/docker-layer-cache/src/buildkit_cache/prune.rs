@@ -53,6 +53,18 @@ impl CacheGraph {
         pruned
     }
 
+    /// Returns these blobs, and those that lie below one of them in some chain: what has to be there
+    /// to read them.
+    pub fn with_what_is_below(&self, blobs: &BTreeSet<Digest>) -> BTreeSet<Digest> {
+        let mut all = blobs.clone();
+        for (top, chain) in &self.chains {
+            if blobs.contains(&chain.blob) {
+                all.extend(self.layers(top).map(|(_, chain)| chain.blob.clone()));
+            }
+        }
+        all
+    }
+
     /// Returns the chains that have one of `blobs` in them.
     fn chains_with(&self, blobs: &BTreeSet<Digest>) -> BTreeSet<ChainKey> {
         let mut with: BTreeSet<ChainKey> = BTreeSet::new();

@@ -57,6 +57,8 @@ pub enum CacheSource {
     View(Utf8PathBuf),
     /// An image of the engine.
     Image(String),
+    /// A cache that `BuildKit` keeps elsewhere, as the flag takes it.
+    Remote(String),
 }
 
 /// A target of the cache.
@@ -65,7 +67,14 @@ pub enum CacheTarget {
     /// Records of the result's steps within the image config.
     Inline,
     /// A folder to which `BuildKit` exports every step, zstd where it compresses itself.
-    Folder(Utf8PathBuf),
+    Folder {
+        /// The folder.
+        path: Utf8PathBuf,
+        /// The build goes well also where the export does not.
+        ignore_error: bool,
+    },
+    /// A place that `BuildKit` writes to by itself, as the flag takes it.
+    Remote(String),
 }
 
 /// What becomes of a build's result.
@@ -113,23 +122,19 @@ impl BuildRequest {
                     "cache-from",
                     &csv(&["type=local", &format!("src={folder}")]),
                 ),
-                CacheSource::Image(tag) => flag("cache-from", tag),
+                CacheSource::Image(text) | CacheSource::Remote(text) => flag("cache-from", text),
             }
         }
         match &self.cache_to {
             Some(CacheTarget::Inline) if buildx => flag("cache-to", "type=inline"),
             Some(CacheTarget::Inline) => flag("build-arg", "BUILDKIT_INLINE_CACHE=1"),
-            Some(CacheTarget::Folder(folder)) => {
-                flag(
-                    "cache-to",
-                    &csv(&[
-                        "type=local",
-                        "mode=max",
-                        "compression=zstd",
-                        &format!("dest={folder}"),
-                    ]),
-                );
+            Some(CacheTarget::Folder { path, ignore_error }) => {
+                let folder = format!("dest={path}");
+                let mut fields = vec!["type=local", "mode=max", "compression=zstd", &folder];
+                fields.extend(ignore_error.then_some("ignore-error=true"));
+                flag("cache-to", &csv(&fields));
             }
+            Some(CacheTarget::Remote(text)) => flag("cache-to", text),
             None => {}
         }
         if *builder != Builder::Classic

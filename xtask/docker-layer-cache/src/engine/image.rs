@@ -26,6 +26,8 @@ pub struct LocalImage {
     /// Its layers.
     #[serde(default, rename = "RootFS")]
     root_fs: LocalRootFs,
+    #[serde(default)]
+    config: serde_json::Value,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -39,6 +41,11 @@ impl LocalImage {
     /// Returns the diff IDs of its layers, lowest first.
     pub fn diff_ids(&self) -> &[DiffId] {
         &self.root_fs.layers
+    }
+
+    /// Returns what containers are started by, as the engine tells it.
+    pub fn config(&self) -> &serde_json::Value {
+        &self.config
     }
 }
 

@@ -22,6 +22,9 @@ pub enum Strategy {
     /// `BuildKit` with stage images that carry inline records, built one stage after the other,
     /// each with only its own old image: where the written build cache does not hold.
     InlineStageImages,
+    /// `BuildKit` reads and writes a cache of its own elsewhere (`type=registry`, `s3`, `gha`,
+    /// `azblob`): where an image's `build-cache` says so.
+    RemoteBuildCache,
 }
 
 /// Why a strategy cannot be had on an engine.
@@ -62,6 +65,14 @@ impl Strategy {
         let Some(forced) = forced else {
             return Ok(best);
         };
+        if forced == Strategy::RemoteBuildCache {
+            return match engine.builder {
+                Builder::Buildx { .. } => Ok(forced),
+                _ => refuse(format!(
+                    "`build-cache` needs BuildKit with the buildx plugin, which this engine ({engine}) does not use; without `build-cache` it can do `{best}`"
+                )),
+            };
+        }
         let buildkit_on_graph_driver = matches!(
             best,
             Strategy::WrittenBuildCache | Strategy::InlineStageImages
@@ -88,13 +99,22 @@ impl Strategy {
             Strategy::WrittenBuildCache | Strategy::InlineStageImages => {
                 format!("buildkit-{}-graph", engine.server_major)
             }
-            Strategy::ExportedBuildCache => match &engine.builder {
+            Strategy::RemoteBuildCache if !Strategy::can_export(engine) => {
+                format!("buildkit-{}-graph", engine.server_major)
+            }
+            Strategy::ExportedBuildCache | Strategy::RemoteBuildCache => match &engine.builder {
                 Builder::Buildx { driver, .. } if driver != "docker" => {
                     format!("buildkit-{driver}")
                 }
                 _ => format!("buildkit-{}-containerd", engine.server_major),
             },
         }
+    }
+
+    /// Tells whether `BuildKit` can write a build cache on this engine: with a graph driver it
+    /// cannot, and only reads them.
+    pub fn can_export(engine: &Engine) -> bool {
+        Strategy::choose(engine, None).is_ok_and(|best| best == Strategy::ExportedBuildCache)
     }
 
     /// Tells whether the builder imports a view; only such builders know named contexts too.
@@ -113,6 +133,7 @@ impl fmt::Display for Strategy {
             Strategy::WrittenBuildCache => "written-build-cache",
             Strategy::StageImages => "stage-images",
             Strategy::InlineStageImages => "inline-stage-images",
+            Strategy::RemoteBuildCache => "remote-build-cache",
         })
     }
 }
@@ -160,3 +181,98 @@ impl fmt::Display for StrategyError {
 }
 
 impl std::error::Error for StrategyError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Platform;
+
+    fn engine(builder: Builder, image_store: ImageStore, server_major: u32) -> Engine {
+        Engine {
+            server_version: format!("{server_major}.0.0"),
+            server_major,
+            image_store,
+            builder,
+            platform: Platform::linux_amd64(),
+            mirrors: Vec::new(),
+            insecure_registries: Vec::new(),
+        }
+    }
+
+    fn buildx(driver: &str) -> Builder {
+        Builder::Buildx {
+            version: "0.29.1".to_owned(),
+            driver: driver.to_owned(),
+        }
+    }
+
+    #[test]
+    fn best_and_forced() {
+        use ImageStore::{Containerd, GraphDriver};
+        use Strategy::{
+            ExportedBuildCache as Exported, InlineStageImages as Inline,
+            RemoteBuildCache as Remote, StageImages as Stages, WrittenBuildCache as Written,
+        };
+        let check = |builder: Builder, store, major, forced, expected: Option<Strategy>| {
+            let engine = engine(builder, store, major);
+            let chosen = Strategy::choose(&engine, forced).ok();
+            assert_eq!(chosen, expected, "{engine}, {forced:?}");
+        };
+        check(buildx("docker"), GraphDriver, 28, None, Some(Written));
+        check(buildx("docker"), GraphDriver, 20, None, Some(Inline));
+        check(buildx("docker"), Containerd, 28, None, Some(Exported));
+        for driver in ["docker-container", "kubernetes", "remote"] {
+            check(buildx(driver), GraphDriver, 20, None, Some(Exported));
+            check(buildx(driver), GraphDriver, 20, Some(Written), None);
+        }
+        check(Builder::Classic, GraphDriver, 28, None, Some(Stages));
+        check(Builder::Classic, Containerd, 28, None, None);
+        check(Builder::BuildxMissing, GraphDriver, 28, None, None);
+        check(
+            Builder::EmbeddedBuildkit,
+            GraphDriver,
+            20,
+            None,
+            Some(Inline),
+        );
+        check(
+            buildx("docker"),
+            GraphDriver,
+            28,
+            Some(Inline),
+            Some(Inline),
+        );
+        check(buildx("docker"), GraphDriver, 28, Some(Stages), None);
+        check(
+            buildx("docker"),
+            GraphDriver,
+            28,
+            Some(Remote),
+            Some(Remote),
+        );
+        check(
+            buildx("remote"),
+            GraphDriver,
+            28,
+            Some(Remote),
+            Some(Remote),
+        );
+        check(Builder::Classic, GraphDriver, 28, Some(Remote), None);
+        check(
+            Builder::EmbeddedBuildkit,
+            GraphDriver,
+            20,
+            Some(Remote),
+            None,
+        );
+    }
+
+    #[test]
+    fn only_some_engines_write_a_cache_of_buildkits() {
+        let can = |builder, store| Strategy::can_export(&engine(builder, store, 28));
+        assert!(can(buildx("docker"), ImageStore::Containerd));
+        assert!(can(buildx("docker-container"), ImageStore::GraphDriver));
+        assert!(!can(buildx("docker"), ImageStore::GraphDriver));
+        assert!(!can(Builder::Classic, ImageStore::Containerd));
+    }
+}

@@ -109,6 +109,42 @@ impl Writer {
         Ok(descriptor)
     }
 
+    /// Stores a blob as its bytes come, unless they are not what the descriptor says.
+    ///
+    /// # Errors
+    /// Returns [`StoreErrorKind::Source`] if `content` fails, [`StoreErrorKind::Damaged`] if it is
+    /// something else, or an error if the store cannot be written. Nothing is stored then.
+    pub fn put_checked(
+        &self,
+        descriptor: &Descriptor,
+        content: &mut dyn Read,
+    ) -> Result<(), StoreError> {
+        let file = self.temporary_file()?;
+        let path = file.path().to_owned();
+        let mut target = DigestWriter::new(file.as_file());
+        // One byte more than there should be tells that there are more.
+        let mut content = content.take(descriptor.size + 1);
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            match content.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => target
+                    .write_all(&buffer[..n])
+                    .map_err(StoreError::io("write", &path))?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(StoreError::new(path, StoreErrorKind::Source(error))),
+            }
+        }
+        let (_, digest, size_bytes) = target.finish();
+        if size_bytes != descriptor.size {
+            return Err(self.damaged(&descriptor.digest, "another size"));
+        }
+        if digest != descriptor.digest {
+            return Err(self.damaged(&descriptor.digest, "other bytes"));
+        }
+        self.name_blob(file, &digest)
+    }
+
     /// Moves the file at `path` into the store, with the digest of what it has, and returns that
     /// and its size. The file is read once, moved where it is on the same disk and copied where
     /// it is not, and is gone afterwards in both cases.

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use crate::oci::Digest;
 
 use super::blob::remove;
+use super::elsewhere::is_marked;
 use super::inventory::{Inventory, union};
 use super::{DropReason, ImageLayout, Retention, StoreError};
 
@@ -86,7 +87,9 @@ impl ImageLayout {
             });
         }
         let now = SystemTime::now();
-        let is_readable = |stored: &super::StoredEntry| self.manifest(&stored.descriptor).is_ok();
+        let is_readable = |stored: &super::StoredEntry| {
+            is_marked(&stored.descriptor) || self.manifest(&stored.descriptor).is_ok()
+        };
         let dropped = retention.dropped(&inventory, is_readable, now);
         let names: BTreeSet<&str> = dropped.iter().map(|(item, _)| item.name.as_str()).collect();
         let used = union(inventory.items.iter().map(|item| &item.digests));

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{ImageLayout, StoreError};
 
@@ -19,16 +19,7 @@ impl ImageLayout {
     /// # Errors
     /// Returns an error if the file is there and cannot be read.
     pub fn history(&self) -> Result<Vec<serde_json::Value>, StoreError> {
-        let path = self.history_path();
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(StoreError::io("read", &path)(error)),
-        };
-        let lines = bytes.split(|byte| *byte == b'\n');
-        Ok(lines
-            .filter_map(|line| serde_json::from_slice(line).ok())
-            .collect())
+        lines_of(&self.history_path())
     }
 
     /// Notes one job, and forgets the oldest where there are more than [`HISTORY_MAX`]. A folder
@@ -44,17 +35,31 @@ impl ImageLayout {
         let mut jobs = self.history()?;
         jobs.push(job.clone());
         let first = jobs.len().saturating_sub(HISTORY_MAX);
-        let mut text = String::new();
-        for job in &jobs[first..] {
-            text.push_str(&job.to_string());
-            text.push('\n');
-        }
-        self.replace(&self.history_path(), text.as_bytes())
+        self.replace(&self.history_path(), text_of(&jobs[first..]).as_bytes())
     }
 
     fn history_path(&self) -> PathBuf {
         self.root().join("history.jsonl")
     }
+}
+
+/// Reads lines of JSON; none where there is no file. Lines that are none are passed over.
+pub(super) fn lines_of(path: &Path) -> Result<Vec<serde_json::Value>, StoreError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::io("read", path)(error)),
+    };
+    let lines = bytes.split(|byte| *byte == b'\n');
+    Ok(lines
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect())
+}
+
+/// Returns a line of JSON for each of `values`.
+pub(super) fn text_of(values: &[serde_json::Value]) -> String {
+    let lines: Vec<String> = values.iter().map(|value| format!("{value}\n")).collect();
+    lines.concat()
 }
 
 #[cfg(test)]

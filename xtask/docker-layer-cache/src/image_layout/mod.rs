@@ -6,13 +6,15 @@
 //! ├── format                 the version of what we add to an image layout
 //! ├── index.json             the entries: one descriptor each, described by annotations
 //! ├── history.jsonl          what became of the last jobs, for reports
+//! ├── pushed.jsonl           what was pushed, by all that it was made of
 //! ├── blobs/sha256/<digest>  manifests, configs, and layers (zstd), each stored once
 //! ├── tmp/                   blobs being written
 //! ├── index.lock             held while index.json is replaced
 //! └── use.lock               shared by those who add or use blobs, exclusive for garbage collection
 //! ```
 //!
-//! **Invariant**: what `index.json` names is there. A blob is written to `tmp/`, renamed into
+//! **Invariant**: what `index.json` names is there, or at the remote store that the entry names
+//! (`elsewhere.rs`). A blob is written to `tmp/`, renamed into
 //! `blobs/`, and only then named; `index.json` is replaced in one step. A process killed anywhere
 //! in between leaves nothing but garbage, which [`ImageLayout::collect_garbage`] removes.
 //!
@@ -39,11 +41,14 @@ mod stored_layers;
 mod verify;
 mod inventory;
 mod history;
+mod pushed;
 mod retention;
 mod garbage;
 mod view;
 mod writer;
+mod elsewhere;
 
+pub use elsewhere::{AT_REMOTE, remote_id, without_mark};
 pub use entry::{ENTRY_FORMAT, Entry, EntryKind, StoredEntry, annotation};
 pub use error::{StoreError, StoreErrorKind};
 pub use garbage::{Collected, DroppedEntry, KeptEntry};
@@ -54,6 +59,7 @@ pub use layer::{KNOWN_AS, StoredLayer, UNCOMPRESSED, UNCOMPRESSED_SIZE};
 pub use layout::{FORMAT, ImageLayout};
 pub use lock::Hold;
 pub use open_layer::LayerReader;
+pub use pushed::{PUSHED_MAX, PushedRecord};
 pub use retention::{DropReason, Retention};
 pub use stored_layers::StoredLayers;
 pub use timestamp::Timestamp;

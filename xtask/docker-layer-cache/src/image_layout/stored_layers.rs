@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::oci::{Descriptor, DiffId, ImageConfig, ImageManifest};
 
-use super::{ImageLayout, KNOWN_AS, StoreError, UNCOMPRESSED};
+use super::{ImageLayout, KNOWN_AS, StoreError, UNCOMPRESSED, Writer};
 
 /// The layers that the entries of a store name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +23,14 @@ impl ImageLayout {
     /// # Errors
     /// Returns an error if the index is there and cannot be read.
     pub fn layers(&self) -> Result<StoredLayers, StoreError> {
+        self.layers_where(|layer| self.open_blob(layer).is_ok())
+    }
+
+    /// As [`ImageLayout::layers`], of the layers that are wherever `is_there` says.
+    fn layers_where(
+        &self,
+        is_there: impl Fn(&Descriptor) -> bool,
+    ) -> Result<StoredLayers, StoreError> {
         let mut layers = StoredLayers::default();
         for descriptor in self.index()?.index.manifests {
             let Ok(manifest) = self.manifest(&descriptor) else {
@@ -31,7 +39,7 @@ impl ImageLayout {
             let diff_ids = self.diff_ids(&manifest);
             for (at, layer) in manifest.layers.into_iter().enumerate() {
                 if let Some(diff_id) = diff_id(&layer).or_else(|| diff_ids.get(at).cloned())
-                    && self.open_blob(&layer).is_ok()
+                    && is_there(&layer)
                 {
                     layers.add(diff_id, layer);
                 }
@@ -51,6 +59,16 @@ impl ImageLayout {
             }
             _ => Vec::new(),
         }
+    }
+}
+
+impl Writer {
+    /// Returns the layers that the entries name and that are here or elsewhere.
+    ///
+    /// # Errors
+    /// Returns an error if the index is there and cannot be read.
+    pub fn all_layers(&self) -> Result<StoredLayers, StoreError> {
+        self.layers_where(|layer| self.open_blob(layer).is_ok() || self.is_elsewhere(&layer.digest))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which blobs are what they should be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -8,6 +8,7 @@ use std::thread;
 use crate::oci::{Descriptor, Digest, ImageIndex, ImageManifest};
 
 use super::blob::digest_of_file;
+use super::elsewhere::is_marked;
 use super::{ImageLayout, Inventory, StoreError, StoreErrorKind};
 
 /// What became of a blob.
@@ -91,12 +92,21 @@ impl ImageLayout {
             .filter(|((digest, _), _)| digest.algorithm() == "sha256")
             .map(|((digest, size), names)| (Descriptor::new("", digest, size), names))
             .unzip();
+        let elsewhere: BTreeSet<&str> = inventory
+            .items
+            .iter()
+            .filter(|item| is_marked(&item.descriptor))
+            .map(|item| item.name.as_str())
+            .collect();
+        let is_elsewhere = |names: &[String]| {
+            !names.is_empty() && names.iter().all(|name| elsewhere.contains(name.as_str()))
+        };
         let mut verified = Verified::default();
         for (at, (digest, state)) in judge(&blobs).into_iter().enumerate() {
             if state == BlobState::Good {
                 verified.good_blobs += 1;
                 verified.good_bytes += blobs[at].size;
-            } else {
+            } else if state != BlobState::Missing || !is_elsewhere(&names[at]) {
                 verified.damaged.push(DamagedBlob {
                     digest,
                     state,

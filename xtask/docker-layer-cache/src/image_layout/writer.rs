@@ -1,8 +1,9 @@
 //! The right to add to a store.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 
-use crate::oci::{Descriptor, ImageIndex, ImageManifest, media_type};
+use crate::oci::{Descriptor, Digest, ImageIndex, ImageManifest, media_type};
 
 use super::entry::ref_name;
 use super::{Entry, Hold, ImageLayout, StoreError, StoredEntry};
@@ -15,6 +16,8 @@ use super::{Entry, Hold, ImageLayout, StoreError, StoredEntry};
 #[derive(Debug)]
 pub struct Writer {
     layout: ImageLayout,
+    /// The URL of a remote store, and what is there.
+    pub(super) elsewhere: Option<(String, BTreeSet<Digest>)>,
     _hold: Hold,
 }
 
@@ -30,6 +33,7 @@ impl ImageLayout {
         }
         Ok(Writer {
             layout: self.clone(),
+            elsewhere: None,
             _hold: self.hold()?,
         })
     }
@@ -47,12 +51,15 @@ impl Writer {
         manifest: &ImageManifest,
     ) -> Result<StoredEntry, StoreError> {
         for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
-            self.open_blob(blob)?;
+            if !self.is_elsewhere(&blob.digest) {
+                self.open_blob(blob)?;
+            }
         }
         let bytes = serde_json::to_vec(manifest).expect("strings, numbers and lists are JSON");
         let mut descriptor = self.put_blob(media_type::OCI_MANIFEST, &bytes)?;
         descriptor.annotations = entry.annotations(&descriptor.digest);
         descriptor.platform = Some(entry.platform.clone());
+        self.mark_where_incomplete(&mut descriptor);
         let name = entry.name(&descriptor.digest);
         self.update_index(|index| {
             index

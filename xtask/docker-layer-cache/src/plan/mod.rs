@@ -15,6 +15,7 @@ mod recorded_step;
 mod prediction;
 mod import_cost;
 mod layer_chain;
+mod to_read;
 mod restore;
 mod eager;
 mod comparison;

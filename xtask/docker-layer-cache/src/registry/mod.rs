@@ -22,6 +22,7 @@ mod manifest;
 mod platform_manifest;
 mod blob;
 mod push;
+mod tags;
 mod exchange;
 mod refusal;
 mod endpoint;
@@ -54,3 +55,5 @@ pub use manifest::FetchedManifest;
 pub use options::{ClientOptions, Proxies};
 pub use rate_limit::RateLimit;
 pub use resolve::{ResolveRequest, Resolved};
+#[cfg(feature = "remote")]
+pub(crate) use transport::install_crypto_provider;

@@ -53,6 +53,7 @@ pub(super) struct TokenAnswer {
 pub(super) enum Access {
     Pull,
     Push,
+    Delete,
 }
 
 impl Access {
@@ -61,6 +62,7 @@ impl Access {
         let actions = match self {
             Self::Pull => "pull",
             Self::Push => "pull,push",
+            Self::Delete => "pull,push,delete",
         };
         format!("repository:{repository}:{actions}")
     }

@@ -299,7 +299,7 @@ impl Read for Answer {
 /// Makes ring the process's provider of cryptography, unless there is one.
 ///
 /// reqwest without a provider of its own panics when it builds a client (reqwest issue 2938).
-fn install_crypto_provider() {
+pub(crate) fn install_crypto_provider() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         // It fails where the program has installed one already, which is as good.

@@ -16,7 +16,7 @@ use crate::dockerfile::{BaseKind, BaseReference, Evaluation};
 use crate::engine::Engine;
 use crate::error::{Error, exit_code};
 use crate::oci::{Digest, Platform, Reference};
-use crate::registry::{Client, RegistryError, ResolveRequest};
+use crate::registry::{Client, ClientOptions, RegistryError, ResolveRequest};
 
 pub(super) use ahead::{Ahead, Registries};
 use configs::{BaseConfig, BaseConfigs};
@@ -66,6 +66,8 @@ pub(super) struct Bases {
     pub(super) evaluation: Evaluation,
     pub(super) ingredients: Vec<Ingredient>,
     pub(super) digests: BTreeMap<Reference, (Digest, Origin)>,
+    /// The config of every base was read: no `ONBUILD` trigger is missing from `evaluation`.
+    pub(super) has_all_configs: bool,
     /// Whether locked bases have moved.
     pub(super) look: Option<Look>,
 }
@@ -104,6 +106,7 @@ pub(super) fn resolve(
     if let Err(error) = resolver.configs.write(&job.workspace.key_dir) {
         job.talk.warn(error);
     }
+    let has_all_configs = resolver.has_all_configs(&evaluation.base_references);
     let mut digests = BTreeMap::new();
     let mut ingredients = Vec::new();
     for base in &evaluation.base_references {
@@ -115,8 +118,18 @@ pub(super) fn resolve(
         evaluation,
         ingredients,
         digests,
+        has_all_configs,
         look,
     })
+}
+
+/// Returns a client for the registries themselves: what is pushed is asked of no mirror.
+pub(super) fn client_without_mirrors(engine: Option<&Engine>) -> Result<Client, Error> {
+    let options = ClientOptions {
+        mirrors: Vec::new(),
+        ..Registries::of(engine).options()
+    };
+    Client::new(options).map_err(|error| of_registry(&error))
 }
 
 struct Resolver<'a> {
@@ -298,6 +311,14 @@ impl<'a> Resolver<'a> {
             .and_then(|name| name.digest().cloned())
     }
 
+    fn has_all_configs(&self, bases: &[BaseReference]) -> bool {
+        let mut images = bases.iter().filter(|base| base.kind == BaseKind::Base);
+        images.all(|base| {
+            let (digest, _) = &self.digests[&base.reference];
+            self.configs.get(digest, &base.platform).is_some()
+        })
+    }
+
     /// Starts to look whether locked bases have moved.
     fn look(&self) -> Option<Look> {
         let locked: Vec<(Reference, Digest)> = self
@@ -400,7 +421,7 @@ fn places(reference: &Reference, bases: &[BaseReference]) -> String {
     format!(" ({})", lines.join(", "))
 }
 
-fn of_registry(error: &RegistryError) -> Error {
+pub(super) fn of_registry(error: &RegistryError) -> Error {
     let found = Error::new(exit_code::REGISTRY, error);
     match error.hint() {
         Some(hint) => found.with_hint(hint),

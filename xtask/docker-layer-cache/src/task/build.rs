@@ -1,22 +1,27 @@
 //! `docker-build`: builds against what was restored, on the base digests of the key.
 
+mod for_saving;
 mod view;
 
 use std::collections::BTreeSet;
 
+use camino::Utf8Path;
 use xshell::Shell;
 
+use super::export;
 use super::import_rate::learn_from_build;
 use super::job::Job;
 use super::key::{Digests, Keyed, key};
 use super::links;
 use super::notes::{Built, Notes, Restored, write_file};
 use super::offer::compare;
+use super::remote_cache;
 use super::stage_images::{
-    drop_saving_tags, note_saving_tags, pin_bases, saving_tag, stage_tag, unique, wanted_stages,
+    drop_saving_tags, note_saving_tags, pin_bases, stage_tag, wanted_stages,
 };
 use super::stages::NamedDockerfile;
-use super::steps::{print_steps, steps_of, with_unprinted};
+use super::steps::{print_steps, with_unprinted};
+use super::tags::tags;
 use crate::cli::TaskArgs;
 use crate::engine::{
     self, BuildArg, BuildOutcome, BuildRequest, CacheSource, CacheTarget, Failure, Output,
@@ -63,6 +68,8 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         .and_then(|json| serde_json::from_slice(&json).ok())
         .unwrap_or_default();
     super::runnable::check(job, keyed)?;
+    // Before the build: files that change under it are found when it is pushed.
+    let reuse = super::reuse::digest(job, keyed).ok();
     let mut builder = Builder::new(job, keyed, strategy)?;
     let link_tag = links::new_tag(image);
     builder.tags.extend(link_tag.clone());
@@ -72,7 +79,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
     let path = job.workspace.work_file(&keyed.image, "job.json");
     let mut notes = Notes::read(&path).unwrap_or_else(|| Notes::new(&keyed.recipe));
     drop_saving_tags(job, image);
-    let sources = builder.sources(restored);
+    let sources = builder.sources(restored)?;
     let mut without_cache = sources.is_empty();
     // A job that found nothing in the store will store everything: the images for that are made
     // beside the build, while other steps run.
@@ -87,23 +94,25 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
         // the engine, and nothing would run.
         write_file(&unsaved, b"")?;
     }
+    let mut export = export::along(job, keyed, strategy, restored);
     let mut outcome = if for_saving.is_empty() {
-        builder.run(&sources)?
+        builder.run(&sources, export.as_deref())?
     } else {
         note_saving_tags(job, image, &for_saving)?;
         builder.run_with_stages(&for_saving)?
     };
-    if !for_saving.is_empty()
+    if (!for_saving.is_empty() || export.take_if(|_| outcome.failure.is_some()).is_some())
         && let Some(failure) = &outcome.failure
     {
         drop_saving_tags(job, image);
         for_saving.clear();
-        if !failure.is_of_the_dockerfile() && !failure.is_engine_gone() {
+        let is_import = !without_cache && failure.is_cache_import();
+        if !failure.is_of_the_dockerfile() && !failure.is_engine_gone() && !is_import {
             job.talk.warn(format_args!(
-                "{}: building the image together with its stages failed; building the image alone",
+                "{}: building the image together with what is saved of it failed; building the image alone",
                 image.label()
             ));
-            outcome = builder.run(&[])?;
+            outcome = builder.run(&sources, None)?;
         }
     }
     if let Some(failure) = outcome.failure.take_if(|failure| {
@@ -114,7 +123,7 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
             keyed.image.label()
         ));
         without_cache = true;
-        outcome = builder.run(&[])?;
+        outcome = builder.run(&[], None)?;
         // A registry that hiccups looks alike: only a blob of ours, named by the engine, condemns.
         if outcome.failure.is_none() && view_blobs(restored).iter().any(|blob| failure.names(blob))
         {
@@ -143,9 +152,11 @@ pub(super) fn build(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result
             _ => made_for_saving,
         },
         recorded: Vec::new(),
+        reuse,
         disagreements: Vec::new(),
         not_worth_saving: BTreeSet::new(),
         cache_is_not_taken: false,
+        export,
         // What was left out on purpose is still known.
         without_cache: without_cache && !restored.is_all_left_out(),
         unsaved_before,
@@ -202,7 +213,9 @@ impl<'a> Builder<'a> {
             stages: keyed.stage_names(),
             named,
             build_contexts: links::build_contexts(job, keyed)?,
-            tags: keyed.image.tags_on(&job.engine()?.platform),
+            tags: keyed
+                .image
+                .tags_on(&tags(job, &keyed.image)?, &job.engine()?.platform),
         })
     }
 
@@ -281,7 +294,12 @@ impl<'a> Builder<'a> {
     }
 
     /// Returns the cache sources that are still whole.
-    fn sources(&self, restored: &Restored) -> Vec<CacheSource> {
+    fn sources(&self, restored: &Restored) -> Result<Vec<CacheSource>, Error> {
+        if self.strategy == Strategy::RemoteBuildCache {
+            let cache = remote_cache::of(self.keyed)?;
+            let import = |cache: crate::engine::RemoteCache| CacheSource::Remote(cache.import());
+            return Ok(cache.map(import).into_iter().collect());
+        }
         let mut sources: Vec<CacheSource> = restored
             .loaded
             .iter()
@@ -297,59 +315,25 @@ impl<'a> Builder<'a> {
                 ));
             }
         }
-        sources
+        Ok(sources)
     }
 
-    fn run(&self, sources: &[CacheSource]) -> Result<BuildOutcome, Error> {
+    fn run(
+        &self,
+        sources: &[CacheSource],
+        export: Option<&Utf8Path>,
+    ) -> Result<BuildOutcome, Error> {
         if self.strategy == Strategy::InlineStageImages {
             return self.run_stage_by_stage(sources);
         }
         self.run_request(&BuildRequest {
             cache_from: sources.to_vec(),
+            cache_to: export.map(|path| CacheTarget::Folder {
+                path: path.to_owned(),
+                ignore_error: true,
+            }),
             ..self.request()
         })
-    }
-
-    /// Returns a tag for each stage that a save will want, where one build can make them all.
-    fn saving_tags(&self) -> Result<Vec<(usize, String)>, Error> {
-        let can = self.strategy == Strategy::WrittenBuildCache
-            && matches!(self.job.engine()?.builder, engine::Builder::Buildx { .. });
-        let unique = unique();
-        let stages = &self.keyed.evaluation.stages;
-        Ok((0..stages.len())
-            .filter(|stage| can && stages[*stage].needed)
-            .filter(|stage| steps_of(&stages[*stage]).next().is_some())
-            .map(|stage| {
-                let name = &self.stages[stage];
-                (
-                    stage,
-                    saving_tag(&self.keyed.image.stage_repository(), name, &unique),
-                )
-            })
-            .collect())
-    }
-
-    /// Builds the image, and in the same run the images of its stages, with inline records.
-    fn run_with_stages(&self, tags: &[(usize, String)]) -> Result<BuildOutcome, Error> {
-        let mut requests = vec![self.request()];
-        requests.extend(tags.iter().map(|(stage, tag)| BuildRequest {
-            cache_to: Some(CacheTarget::Inline),
-            output: Output::Image(vec![tag.clone()]),
-            ..self.stage_request(*stage)
-        }));
-        let mut print = |line: &str| self.job.talk.build_output(line);
-        let docker = &self.job.docker;
-        let mut outcome = docker.build_all(&requests, &self.stages, &mut print)?;
-        self.named.rename_steps(&mut outcome.steps, &self.stages);
-        outcome.merge_repeats(&self.stages);
-        Ok(outcome)
-    }
-
-    /// Names the stages of these tags.
-    fn made_for_saving(&self, tags: Vec<(usize, String)>) -> Vec<(String, String)> {
-        tags.into_iter()
-            .map(|(stage, tag)| (self.stages[stage].clone(), tag))
-            .collect()
     }
 
     /// Builds one stage after the other, each with only its own old image: given several images

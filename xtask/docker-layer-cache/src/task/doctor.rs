@@ -107,7 +107,8 @@ fn check_repository(
     report.add(context::judge(&contexts, is_ignored, shown))?;
     report.add(check_registries(job, images, engine))?;
     let slugs: BTreeSet<String> = images.iter().map(Image::slug).collect();
-    report.add(CiFacts::gather(root, &store, &key_dir, slugs).judge())?;
+    let has_remote = job.remote_url().is_some();
+    report.add(CiFacts::gather(root, &store, &key_dir, has_remote, slugs).judge())?;
     report.add(CargoFacts::gather(root).iter().flat_map(CargoFacts::judge))
 }
 
@@ -135,9 +136,15 @@ fn check_registries(job: &Job<'_>, images: &[Image], engine: &EngineFacts) -> Ve
     let tags: Vec<String> = one_per_name(images)
         .flat_map(|image| image.tags.clone())
         .collect();
-    let wanted = registries::wanted(&bases, &tags);
+    let mut wanted = registries::wanted(&bases, &tags);
+    if engine.is_none() && wanted.remove("docker.io").is_some() {
+        findings.push(Finding::ok(
+            "registry",
+            "`docker.io` is not asked: whether it has a mirror, the engine would tell",
+        ));
+    }
     match registries::gather(Registries::of(engine).options(), &wanted) {
-        Ok(facts) if facts.is_empty() => {
+        Ok(facts) if facts.is_empty() && findings.is_empty() => {
             findings.push(Finding::ok("registry", "none is needed"));
         }
         Ok(facts) => findings.extend(facts.iter().flat_map(RegistryFacts::judge)),

@@ -19,7 +19,7 @@ use crate::oci::{Digest, Platform, Reference};
 use crate::plan::{Outcome, RealStep, RecordedStep, predict};
 
 /// The build arg and variable by which times in an image are set.
-const SOURCE_DATE: &str = "SOURCE_DATE_EPOCH";
+pub(super) const SOURCE_DATE: &str = "SOURCE_DATE_EPOCH";
 /// Annotation of an entry: JSON, the steps with their digests.
 const RECORDED_ANNOTATION: &str = "dev.docker-layer-cache.recorded-steps";
 

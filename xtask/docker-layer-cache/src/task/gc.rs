@@ -4,6 +4,7 @@ use camino::Utf8Path;
 use serde_json::json;
 use xshell::Shell;
 
+use super::remote;
 use super::restore::of_store;
 use super::store;
 use crate::cli::GcArgs;
@@ -13,6 +14,9 @@ use crate::ui::{self, Table, Talk, age, bytes};
 
 /// Runs the command.
 pub(crate) fn run(sh: &Shell, args: &GcArgs) -> Result<(), Error> {
+    if args.task.remote.is_some() {
+        return remote::gc(sh, args);
+    }
     let (workspace, layout) = store::open(sh, &args.task)?;
     let talk = Talk::default();
     let retention = Retention {

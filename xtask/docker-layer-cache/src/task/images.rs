@@ -1,25 +1,32 @@
 //! `docker/images.toml`: which images there are, and where they are kept.
 
+mod build_cache;
 mod definitions;
+mod deploy;
 mod input_glob;
 mod platforms;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use xshell::Shell;
 
-use super::quantity::parse_size;
+use super::quantity::{parse_age, parse_size};
+use super::tags::Template;
 use crate::cli::BuildArgs;
-use crate::engine::Strategy;
+use crate::engine::{RemoteCache, Strategy};
 use crate::error::Error;
 use crate::oci::{Platform, PlatformError};
 
 pub(crate) use definitions::Definitions;
+pub(crate) use deploy::{Deploy, Way};
 pub(crate) use input_glob::InputGlob;
 
+use build_cache::{check_build_caches, strategy};
 use definitions::Settings;
+use deploy::RawDeploy;
 
 /// What `docker/images.toml` says, with defaults filled in and paths made absolute.
 #[derive(Debug, Clone)]
@@ -28,8 +35,14 @@ pub(crate) struct Images {
     pub(crate) store: Utf8PathBuf,
     /// How large the store may grow, in bytes.
     pub(crate) max_size_bytes: Option<u64>,
+    /// The store that is shared with other machines.
+    pub(crate) remote: Option<String>,
+    /// How long to wait for its first byte.
+    pub(crate) remote_timeout: Duration,
     /// The images, by name.
     pub(crate) list: Vec<Image>,
+    /// Where they are deployed, by name.
+    pub(crate) deploys: Vec<Deploy>,
     /// Where images are defined otherwise.
     pub(crate) definitions: Option<Definitions>,
     /// What is said of images that are defined otherwise.
@@ -70,6 +83,10 @@ pub(crate) struct Image {
     pub(crate) inputs: Vec<InputGlob>,
     /// The strategy, where one is forced.
     pub(crate) strategy: Option<Strategy>,
+    /// Where `BuildKit` keeps a cache of its own, where that is wanted.
+    pub(crate) build_cache: Option<RemoteCache>,
+    /// What was pushed is taken again although secrets may have changed.
+    pub(crate) reuse_with_secrets: bool,
     /// The files of its cache mounts are kept.
     pub(crate) cache_mounts: bool,
     /// How large each of them may be to be kept: its files, in bytes.
@@ -78,6 +95,8 @@ pub(crate) struct Image {
 
 /// How large a cache mount may be to be kept, where nothing else is said.
 const CACHE_MOUNTS_MAX_BYTES: u64 = 2 << 30;
+/// How long to wait for a remote store, where nothing else is said.
+const REMOTE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Images {
     /// Reads `docker/images.toml` of the repository at `root`; without one there is one image,
@@ -109,6 +128,15 @@ impl Images {
             .map(parse_size)
             .transpose()
             .map_err(|error| Error::usage(format_args!("`{path}`: `store.max-size`: {error}")))?;
+        let remote_timeout = file
+            .store
+            .remote_timeout
+            .as_deref()
+            .map(parse_age)
+            .transpose();
+        let remote_timeout = remote_timeout.map_err(|error| {
+            Error::usage(format_args!("`{path}`: `store.remote-timeout`: {error}"))
+        })?;
         let definitions = Definitions::new(file.bake.as_slice(), file.compose.as_slice(), root)
             .map_err(|error| error.during(format_args!("`{path}`")))?;
         let settings = file.image.iter();
@@ -126,9 +154,16 @@ impl Images {
                     .map_err(|error| error.during(format_args!("`{path}`")))
             })
             .collect::<Result<Vec<_>, _>>()?;
+        check_build_caches(&list).map_err(|error| error.during(format_args!("`{path}`")))?;
+        let known: Vec<&str> = list.iter().map(|image| image.name.as_str()).collect();
+        let deploys = deploy::read(file.deploy, definitions.is_none().then_some(&known))
+            .map_err(|error| error.during(format_args!("`{path}`")))?;
         Ok(Images {
+            deploys,
             store: root.join(file.store.path),
             max_size_bytes,
+            remote: file.store.remote,
+            remote_timeout: remote_timeout.unwrap_or(REMOTE_TIMEOUT),
             list,
             definitions,
             settings,
@@ -298,6 +333,8 @@ struct File {
     store: RawStore,
     #[serde(default)]
     image: BTreeMap<String, RawImage>,
+    #[serde(default)]
+    deploy: BTreeMap<String, RawDeploy>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -307,6 +344,8 @@ struct RawStore {
     path: Utf8PathBuf,
     #[serde(default)]
     max_size: Option<String>,
+    remote: Option<String>,
+    remote_timeout: Option<String>,
 }
 
 impl Default for RawStore {
@@ -314,6 +353,8 @@ impl Default for RawStore {
         Self {
             path: default_store(),
             max_size: None,
+            remote: None,
+            remote_timeout: None,
         }
     }
 }
@@ -339,6 +380,9 @@ struct RawImage {
     #[serde(default)]
     inputs: Vec<InputGlob>,
     strategy: Option<String>,
+    build_cache: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    reuse_with_secrets: bool,
     #[serde(default)]
     cache_mounts: bool,
     cache_mounts_max_size: Option<String>,
@@ -353,14 +397,14 @@ impl RawImage {
         };
         let all_platforms = parse_platforms(&self.platforms)
             .map_err(|error| about(format!("platforms: {error}")))?;
-        let strategy = self
-            .strategy
-            .as_deref()
-            .map(str::parse)
-            .transpose()
-            .map_err(|error| about(format!("{error}")))?;
+        let (strategy, build_cache) =
+            strategy(self.strategy.as_deref(), self.build_cache).map_err(about)?;
         let cache_mounts_max_bytes =
             cache_mounts_max_bytes(self.cache_mounts_max_size.as_deref()).map_err(about)?;
+        for tag in &self.tags {
+            Template::parse(tag)
+                .map_err(|error| error.during(format_args!("image `{name}`: tags")))?;
+        }
         let tags = if self.tags.is_empty() {
             vec![format!("{}:latest", slug(&name))]
         } else {
@@ -381,6 +425,8 @@ impl RawImage {
             ssh: self.ssh,
             inputs: self.inputs,
             strategy,
+            build_cache,
+            reuse_with_secrets: self.reuse_with_secrets,
             cache_mounts: self.cache_mounts,
             cache_mounts_max_bytes,
             name,

@@ -8,6 +8,8 @@ use xshell::Shell;
 
 use super::Workspace;
 use super::images::{Definitions, Image};
+use super::remote::Remote;
+use super::tags::Facts;
 use crate::cli::{OfferArgs, TaskArgs};
 use crate::engine::{Docker, Engine, Strategy};
 use crate::error::Error;
@@ -22,7 +24,10 @@ pub(super) struct Job<'a> {
     pub(super) offer: OfferArgs,
     /// Nothing is laid out, loaded or noted.
     pub(super) dry_run: bool,
+    /// What placeholders in tags stand for.
+    pub(super) facts: Facts,
     engine: OnceCell<Engine>,
+    remote: Option<Remote>,
 }
 
 impl<'a> Job<'a> {
@@ -35,8 +40,11 @@ impl<'a> Job<'a> {
             place.store.store.as_deref(),
             place.key_dir.as_deref(),
         )?;
+        let remote = Remote::of(args.remote.as_deref(), &workspace.images, args.offline)?;
         Ok(Job {
+            remote,
             docker: Docker::new().in_directory(workspace.root.as_std_path()),
+            facts: Facts::new(&workspace.root),
             workspace,
             talk: Talk::new(args.quiet),
             args,
@@ -53,6 +61,16 @@ impl<'a> Job<'a> {
             dry_run,
             ..self
         }
+    }
+
+    /// Returns the remote store, where there is one and it is to be asked.
+    pub(super) fn remote(&self) -> Option<&Remote> {
+        self.remote.as_ref()
+    }
+
+    /// Returns the URL of the remote store.
+    pub(super) fn remote_url(&self) -> Option<String> {
+        self.remote().map(Remote::url)
     }
 
     /// Returns the images that the command line names, with its flags put over them, each once for

@@ -281,6 +281,7 @@ pub(super) fn key(job: &Job<'_>, image: Image, digests: Digests) -> Result<Keyed
         ignore,
         forecast: OnceCell::new(),
         newer: findings.newer,
+        has_all_configs: bases.has_all_configs,
         bases: bases
             .digests
             .into_iter()

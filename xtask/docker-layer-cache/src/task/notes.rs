@@ -78,6 +78,9 @@ pub(super) struct Built {
     /// The steps with their digests, for the next forecast.
     #[serde(default)]
     pub recorded: Vec<RecordedStep>,
+    /// Of all that the image was made of, where that can be told; see `reuse`.
+    #[serde(default)]
+    pub reuse: Option<Digest>,
     /// Steps that turned out otherwise than predicted.
     #[serde(default)]
     pub disagreements: Vec<Disagreement>,
@@ -93,6 +96,9 @@ pub(super) struct Built {
     /// It was built without what was restored.
     #[serde(default)]
     pub without_cache: bool,
+    /// The folder to which the build exported its cache, where it did.
+    #[serde(default)]
+    pub export: Option<Utf8PathBuf>,
     /// The images of the stages, where the build made them: stage, and the tag or the start of the
     /// image ID.
     pub stage_images: Vec<(String, String)>,

@@ -13,6 +13,8 @@ use super::job::Job;
 use super::key::{Digests, Keyed, key};
 use super::notes::{Notes, Restored};
 use super::offer::{Planned, plan};
+use super::remote;
+use super::remote_cache;
 use super::stage_images;
 use super::verify::Verifier;
 use crate::buildkit_cache::{CacheConfig, CacheGraph};
@@ -50,6 +52,13 @@ pub(crate) fn run(sh: &Shell, args: &RestoreArgs) -> Result<(), Error> {
 pub(super) fn restore(job: &Job<'_>, keyed: &Keyed) -> Result<Restored, Error> {
     let started = Instant::now();
     let strategy = job.strategy(&keyed.image)?;
+    if strategy == Strategy::RemoteBuildCache {
+        let restored = remote_cache::restore(job, keyed)?;
+        if !job.dry_run {
+            note(job, keyed, &restored)?;
+        }
+        return Ok(restored);
+    }
     let restored = try_restore(job, keyed, strategy);
     let restored = match restored {
         Ok(restored) => restored,
@@ -97,6 +106,7 @@ pub(super) fn note(job: &Job<'_>, keyed: &Keyed, restored: &Restored) -> Result<
 }
 
 fn try_restore(job: &Job<'_>, keyed: &Keyed, mut strategy: Strategy) -> Result<Restored, Error> {
+    remote::sync(job)?;
     let (layout, mut chosen) = entries(job, keyed, strategy)?;
     let best = chosen.first().map(|(stored, _)| &stored.entry.extra);
     if strategy == Strategy::WrittenBuildCache
@@ -225,6 +235,7 @@ fn view(
     let mut restored = Restored::default();
     let mut graphs: Vec<CacheGraph> = Vec::new();
     let mut recorded: Vec<Vec<RecordedStep>> = Vec::new();
+    let chosen = &remote::entries_that_help(job, keyed, layout, chosen)?;
     for (stored, fit) in chosen {
         match read_graph(layout, stored) {
             Ok(graph) => {
@@ -252,6 +263,7 @@ fn view(
     if let Some(plan) = &plan {
         graph.prune(|digest| !plan.left_out.contains(digest));
     }
+    let away = remote::fetch_what_is_read(job, keyed, layout, plan.as_ref(), &mut graph)?;
     let mut verifier = Verifier::new(job, keyed, layout);
     if !job.dry_run {
         verifier.are_good(graph.blobs());
@@ -264,7 +276,9 @@ fn view(
         let is_lost = |step: &PredictedStep<'_>| {
             let layer = step.recorded.and_then(|step| step.layer.as_ref());
             // Where it is not known which layer a step needs, it can be any.
-            layer.map_or(!damaged.is_empty(), |layer| !there.contains(&layer.blob))
+            layer.map_or(!damaged.is_empty() || away.is_any_lost, |layer| {
+                !there.contains(&layer.blob) && !away.not_read.contains(&layer.blob)
+            })
         };
         restored.plan = Some(Planned::new(job, keyed, import, plan, is_lost));
     }

@@ -15,6 +15,8 @@ use super::import_rate::import_rate_annotation;
 use super::job::Job;
 use super::key::{Digests, Keyed, key};
 use super::notes::{Built, Notes, Restored};
+use super::remote;
+use super::remote_cache;
 use super::restore::of_store;
 use super::stage_images::{drop_saving_tags, unique};
 use super::{RECIPE_ANNOTATION, STAGE_RECORDS_ANNOTATION};
@@ -51,6 +53,7 @@ pub(crate) fn run(sh: &Shell, args: &TaskArgs) -> Result<(), Error> {
         let keyed = key(&job, image, Digests::OfLastBuild)?;
         let saved = save(&job, &keyed, &restored, &built)?;
         let mounts = cache_mounts::save(&job, &keyed, &restored, &built)?;
+        remote::upload(&job, &keyed)?;
         if args.json {
             ui::data(
                 serde_json::json!({ "image": keyed.image.name, "platform": keyed.platform.to_string(), "key": keyed.keys, "saved": saved, "cache_mounts": mounts }),
@@ -78,6 +81,9 @@ pub(super) fn save(
     restored: &Restored,
     built: &Built,
 ) -> Result<Saved, Error> {
+    if built.strategy == Strategy::RemoteBuildCache {
+        return remote_cache::save(job, keyed, built);
+    }
     let started = Instant::now();
     let saved = try_save(job, keyed, restored, built);
     drop_saving_tags(job, &keyed.image);
@@ -169,9 +175,15 @@ fn try_save(
     }
     let layout =
         ImageLayout::open_or_create(&job.workspace.store).map_err(|error| of_store(&error))?;
-    let writer = layout.writer().map_err(|error| of_store(&error))?;
+    let mut writer = layout.writer().map_err(|error| of_store(&error))?;
     discard_damaged(&writer, restored)?;
-    let layers = writer.layers().map_err(|error| of_store(&error))?;
+    if let Some(url) = job.remote_url() {
+        let elsewhere = layout
+            .blobs_at_remote(&url)
+            .map_err(|error| of_store(&error))?;
+        writer = writer.with_elsewhere(&url, elsewhere);
+    }
+    let layers = writer.all_layers().map_err(|error| of_store(&error))?;
     let mut save = Save {
         job,
         keyed,
@@ -191,6 +203,7 @@ fn try_save(
         Strategy::ExportedBuildCache => save.exported_build_cache()?,
         Strategy::StageImages => save.stage_images(&built.stage_images)?,
         Strategy::InlineStageImages => save.inline_stage_images()?,
+        Strategy::RemoteBuildCache => unreachable!("the builder keeps it by itself"),
     }
     let Save { saved, writer, .. } = save;
     drop(writer);
@@ -246,7 +259,7 @@ impl Save<'_> {
         records: Option<&StageRecords>,
     ) -> Result<(), Error> {
         let mut graph = graph.clone();
-        graph.prune(|digest| self.writer.has_blob(digest));
+        graph.prune(|digest| self.writer.has(digest));
         let written = graph.write().map_err(of_cache)?;
         self.writer
             .put_blob(media_type::BUILDKIT_CACHE_CONFIG, &written.config)

@@ -12,6 +12,7 @@ use super::job::Job;
 use super::key::Keyed;
 use super::notes::{Restored, write_file};
 use super::offer::{self, Planned};
+use super::remote;
 use super::restore::of_store;
 use super::verify::Verifier;
 use crate::docker_archive::{self, ArchiveImage, ArchiveLayer, ArchiveLayout};
@@ -75,7 +76,14 @@ pub(super) fn load(
     let is_wanted = |at: usize, stage: &String| !is_left_out(at, stage) && wanted.contains(stage);
     let mut verifier = Verifier::new(job, keyed, layout);
     if !job.dry_run {
+        remote::fetch_entries(
+            job,
+            layout,
+            firsts(chosen, generations, is_wanted).into_iter(),
+        )?;
         let first = layers_of_first(layout, chosen, generations, is_wanted);
+        let spared = plan.as_ref().map(plan::RestorePlan::spared_seconds);
+        remote::fetch(job, layout, first.iter(), spared)?;
         verifier.are_good(first.iter());
     }
     let mut restored = Restored::default();
@@ -94,6 +102,11 @@ pub(super) fn load(
             // What it knows of the steps is kept all the same.
             restored.entries.push(stored.descriptor.digest.clone());
             *generation += 1;
+            continue;
+        }
+        if job.remote().is_some() && !layout.has_blob(&stored.descriptor.digest) {
+            // It could not be fetched, as was told, or need not be.
+            unusable.insert(at);
             continue;
         }
         let image = StageImage::read(layout, stored).and_then(|mut image| {
@@ -137,6 +150,27 @@ pub(super) fn load(
         restored.bytes = stream(job, strategy, layout, &images)?;
     }
     Ok(restored)
+}
+
+/// Returns the entries of the images that are loaded where none is damaged.
+fn firsts(
+    chosen: &[(StoredEntry, Fit)],
+    generations: usize,
+    is_wanted: impl Fn(usize, &String) -> bool,
+) -> Vec<&StoredEntry> {
+    let mut n_found: BTreeMap<&String, usize> = BTreeMap::new();
+    let mut first = Vec::new();
+    for (at, (stored, _)) in chosen.iter().enumerate() {
+        let stage = stored.entry.stage.as_ref();
+        if let Some(stage) = stage.filter(|stage| is_wanted(at, stage)) {
+            let n_found = n_found.entry(stage).or_default();
+            *n_found += 1;
+            if *n_found <= generations {
+                first.push(stored);
+            }
+        }
+    }
+    first
 }
 
 /// Returns the layers of the images that are loaded where none is damaged.

@@ -9,6 +9,7 @@ use xshell::Shell;
 
 use super::Workspace;
 use super::images::nearest;
+use super::remote;
 use super::restore::of_store;
 use crate::cli::{StoreAction, StoreArgs, StoreTaskArgs};
 use crate::error::Error;
@@ -20,6 +21,15 @@ const SHORTEST_START: usize = 4;
 
 /// Runs the command.
 pub(crate) fn run(sh: &Shell, args: &StoreArgs) -> Result<(), Error> {
+    if args.task.remote.is_some() {
+        return match &args.action {
+            StoreAction::Ls => remote::list(sh, &args.task),
+            StoreAction::Verify => remote::verify(sh, &args.task),
+            StoreAction::Show { .. } | StoreAction::Rm { .. } => Err(Error::usage(
+                "--remote is for `ls` and `verify`, and for `docker-gc`",
+            )),
+        };
+    }
     let (_, layout) = open(sh, &args.task)?;
     match &args.action {
         StoreAction::Ls => list::run(&layout, &args.task),

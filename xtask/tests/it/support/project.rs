@@ -151,6 +151,23 @@ impl Project {
         self.built(bench, run)
     }
 
+    /// Runs the whole job with more flags and looks into the image.
+    pub(crate) fn ci_with(&self, bench: &Bench<'_>, flags: &[&str]) -> Result<Built, Failed> {
+        let arguments: Vec<&str> = [&["docker-ci", "--json"], flags].concat();
+        let run = self.xtask(bench, &arguments)?.success()?;
+        self.built(bench, run)
+    }
+
+    /// Forgets the store and all that was noted: another machine, with the same sources.
+    pub(crate) fn forget(&self) -> Result<(), Failed> {
+        for folder in [self.store.clone(), self.root().join("target")] {
+            if folder.exists() {
+                fs::remove_dir_all(folder)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Runs restore and build, without saving, and looks into the image.
     pub(crate) fn restore_and_build(&self, bench: &Bench<'_>) -> Result<Built, Failed> {
         self.xtask(bench, &["docker-restore"])?.success()?;

@@ -1,6 +1,7 @@
 //! Runs of the real binary.
 
 use std::io::Read;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -136,13 +137,15 @@ impl Run {
     }
 }
 
-/// Returns the task and its arguments; the environment would only hide them.
+/// Returns the program and its arguments; the environment would only hide them.
 fn describe(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name();
+    let program = program.unwrap_or_default().to_string_lossy();
     let arguments: Vec<_> = command
         .get_args()
         .map(|argument| argument.to_string_lossy())
         .collect();
-    format!("`xtask {}`", arguments.join(" "))
+    format!("`{program} {}`", arguments.join(" "))
 }
 
 fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {

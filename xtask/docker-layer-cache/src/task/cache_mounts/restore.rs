@@ -7,6 +7,7 @@ use super::super::forecast::Forecast;
 use super::super::job::Job;
 use super::super::key::Keyed;
 use super::super::notes::Restored;
+use super::super::remote;
 use super::super::restore::note;
 use super::helper::Helper;
 use super::kept::{KeptMount, kept_mounts};
@@ -79,6 +80,8 @@ fn try_restore(
         });
     };
     let mut entries = entries(&layout, &keyed.platform);
+    let of_kept: Vec<&StoredEntry> = kept.iter().filter_map(|k| entries.get(&k.name)).collect();
+    remote::fetch_entries(job, &layout, of_kept.into_iter())?;
     let mut needed: Vec<(Stored<'_>, Vec<usize>)> = Vec::new();
     for kept in &kept {
         let Some(entry) = entries.remove(&kept.name) else {
@@ -121,6 +124,8 @@ fn try_restore(
     if wanted.is_empty() || job.dry_run {
         return Ok(noted);
     }
+    let blobs = wanted.iter().flat_map(|stored| &stored.blobs);
+    remote::fetch(job, &layout, blobs, None)?;
     let damaged = damaged(job, &layout, &wanted);
     let (good, bad): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|stored| {
         let mut blobs = stored.blobs.iter();

@@ -11,7 +11,7 @@ use crate::task::images::nearest;
 const CHECK: &str = "ci";
 
 /// The variables that are read anywhere.
-const VARIABLES: [&str; 7] = [
+const VARIABLES: [&str; 10] = [
     "DOCKER_LAYER_CACHE_STORE",
     "DOCKER_LAYER_CACHE_KEY_DIR",
     "DOCKER_LAYER_CACHE_STRICT",
@@ -19,6 +19,9 @@ const VARIABLES: [&str; 7] = [
     "DOCKER_LAYER_CACHE_READ_ONLY",
     "DOCKER_LAYER_CACHE_STRATEGY",
     "DOCKER_LAYER_CACHE_IMPORT_RATE",
+    "DOCKER_LAYER_CACHE_REMOTE",
+    "DOCKER_LAYER_CACHE_ALWAYS_BUILD",
+    "DOCKER_LAYER_CACHE_LIBRARY",
 ];
 /// Variables of any ending: logins, and what the tests of this workspace take.
 const PREFIXES: [&str; 2] = ["DOCKER_LAYER_CACHE_AUTH_", "DOCKER_LAYER_CACHE_TEST_"];
@@ -34,6 +37,8 @@ pub(super) struct CiFacts {
     /// The store and the key folder, from the root; absolute where they are elsewhere.
     store: Utf8PathBuf,
     key_dir: Utf8PathBuf,
+    /// A remote store is kept besides: no cache of the CI is needed.
+    has_remote: bool,
     /// The names in key files of the images that there are.
     images: BTreeSet<String>,
 }
@@ -44,6 +49,7 @@ impl CiFacts {
         root: &Utf8Path,
         store: &Utf8Path,
         key_dir: &Utf8Path,
+        has_remote: bool,
         images: BTreeSet<String>,
     ) -> Self {
         use std::io::IsTerminal;
@@ -81,6 +87,7 @@ impl CiFacts {
                 .collect(),
             store: in_root(store),
             key_dir: in_root(key_dir),
+            has_remote,
             images,
         }
     }
@@ -142,7 +149,7 @@ impl CiFacts {
         let store = &self.store;
         // What its own machines keep, such as Buildkite's, needs no cache of a CI.
         let is_elsewhere = store.is_absolute() || text.contains("DOCKER_LAYER_CACHE_STORE");
-        if !is_elsewhere && !caches(text, store) {
+        if !is_elsewhere && !self.has_remote && !caches(text, store) {
             findings.push(
                 Finding::advice(
                     CHECK,
@@ -170,7 +177,12 @@ impl CiFacts {
             }
         }
         if findings.is_empty() {
-            findings.push(Finding::ok(CHECK, format!("`{path}` keeps the store")));
+            let what = if self.has_remote {
+                format!("`{path}` runs our tasks, and a remote store keeps what they save")
+            } else {
+                format!("`{path}` keeps the store")
+            };
+            findings.push(Finding::ok(CHECK, what));
         }
         findings
     }

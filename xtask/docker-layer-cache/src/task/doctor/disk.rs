@@ -51,6 +51,10 @@ impl Space {
             .ancestors()
             .find_map(|path| Some((path, std::fs::metadata(path).ok()?)))?;
         let found = rustix::fs::statvfs(there.as_std_path()).ok()?;
+        // Such as `/proc`: there is nothing to be free.
+        if found.f_blocks == 0 {
+            return None;
+        }
         Some(Space {
             free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
             // Some, such as btrfs, make them as they are needed and say 0.

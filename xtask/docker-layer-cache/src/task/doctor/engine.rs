@@ -210,6 +210,7 @@ fn strategy_finding(engine: &Engine, strategy: Result<Strategy, StrategyError>) 
                 Strategy::WrittenBuildCache => {
                     "BuildKit imports every step here, but cannot export them, so that we write its cache"
                 }
+                Strategy::RemoteBuildCache => "`build-cache` of the image says where BuildKit keeps it",
                 Strategy::StageImages => "the classic builder takes steps from images alone",
                 Strategy::InlineStageImages => {
                     "BuildKit of this age takes steps from images with inline records alone"

@@ -147,7 +147,7 @@ pub(super) fn exit_code_of(findings: &[Finding]) -> u8 {
         .map_or(exit_code::DONE, |problem| problem.code)
 }
 
-/// Returns how many there are of what is not as it should be, such as `1 problem, 1 piece of advice`.
+/// Returns how many there are of what is not as it should be, such as `1 problem`.
 pub(super) fn summary(findings: &[Finding]) -> String {
     let count = |level| {
         findings

@@ -281,6 +281,8 @@ fn mend_unwritable(path: &Utf8Path, error: &io::Error) -> String {
             )
         }
         io::ErrorKind::PermissionDenied => {
+            let there = path.ancestors().find(|folder| folder.exists());
+            let path = there.unwrap_or(path);
             format!("`sudo chown -R \"$(id -u)\" {path}`, or choose another folder with `--store`")
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

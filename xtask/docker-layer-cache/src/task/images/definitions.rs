@@ -1,6 +1,6 @@
 //! Images of a bake or compose file, with what `images.toml` adds to them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -8,10 +8,11 @@ use super::super::Workspace;
 use super::super::notes::write_file;
 use super::{
     Image, InputGlob, RawImage, cache_mounts_max_bytes, clean, is_folder, only_platform, slug,
+    strategy,
 };
 use crate::cli::BuildArgs;
 use crate::engine::{
-    BuildDefinition, DefinitionError, Docker, EngineErrorKind, LINK, Strategy, bake_definitions,
+    BuildDefinition, DefinitionError, Docker, EngineErrorKind, LINK, bake_definitions,
     compose_definitions,
 };
 use crate::error::Error;
@@ -29,6 +30,8 @@ pub(crate) enum Definitions {
 pub(super) struct Settings {
     inputs: Vec<InputGlob>,
     strategy: Option<String>,
+    build_cache: Option<BTreeMap<String, String>>,
+    reuse_with_secrets: bool,
     cache_mounts: bool,
     cache_mounts_max_size: Option<String>,
     /// A field that the other file defines.
@@ -51,6 +54,8 @@ impl Settings {
         Settings {
             inputs: raw.inputs.clone(),
             strategy: raw.strategy.clone(),
+            build_cache: raw.build_cache.clone(),
+            reuse_with_secrets: raw.reuse_with_secrets,
             cache_mounts: raw.cache_mounts,
             cache_mounts_max_size: raw.cache_mounts_max_size.clone(),
             defined: defined
@@ -187,7 +192,7 @@ fn image(
             "`{field}` of `docker/images.toml` is defined here too"
         ))
         .with_hint(format_args!(
-            "leave only `inputs`, `strategy` and `cache-mounts` in `[image.{name}]`"
+            "leave only `inputs`, `strategy`, `build-cache` and `cache-mounts` in `[image.{name}]`"
         )));
     }
     if !is_folder(&definition.context) {
@@ -199,11 +204,11 @@ fn image(
     }
     let root = &workspace.root;
     let absolute = |path: &str| clean(&root.join(path));
-    let strategy = settings
-        .and_then(|settings| settings.strategy.as_deref())
-        .map(str::parse::<Strategy>)
-        .transpose()
-        .map_err(|error| about(format!("{error}")))?;
+    let (strategy, build_cache) = strategy(
+        settings.and_then(|settings| settings.strategy.as_deref()),
+        settings.and_then(|settings| settings.build_cache.clone()),
+    )
+    .map_err(about)?;
     let mounts_max_size = settings.and_then(|settings| settings.cache_mounts_max_size.as_deref());
     let context = |(name, value): (&String, &String)| {
         let value = if is_folder(value) {
@@ -236,6 +241,8 @@ fn image(
         ssh: definition.ssh.clone(),
         inputs: settings.map_or_else(Vec::new, |settings| settings.inputs.clone()),
         strategy,
+        build_cache,
+        reuse_with_secrets: settings.is_some_and(|settings| settings.reuse_with_secrets),
         cache_mounts: settings.is_some_and(|settings| settings.cache_mounts),
         cache_mounts_max_bytes: cache_mounts_max_bytes(mounts_max_size).map_err(about)?,
         name,

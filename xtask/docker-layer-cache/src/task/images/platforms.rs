@@ -60,27 +60,38 @@ impl Image {
         }
     }
 
-    /// Returns the tags of the result on an engine of the platform `engine`.
+    /// Returns the tags of the result on an engine of the platform `engine`, of what the tags of the
+    /// configuration have become.
     ///
     /// A tag of an engine holds one platform. Of several, each has its tags with the platform behind
     /// them; the engine's own, or else the first, has also the tags as they are.
-    pub(crate) fn tags_on(&self, engine: &Platform) -> Vec<String> {
+    pub(crate) fn tags_on(&self, tags: &[String], engine: &Platform) -> Vec<String> {
         let Some(platform) = self.platform_of_several() else {
-            return self.tags.clone();
+            return tags.to_vec();
         };
         let normalized = |platform: &Platform| platform.normalized();
         let mut platforms = self.all_platforms.iter();
         let plain = platforms
             .find(|platform| normalized(platform) == normalized(engine))
             .or(self.all_platforms.first());
-        let suffix = dashed(platform);
-        let mut tags = if plain == Some(platform) {
-            self.tags.clone()
+        let mut found = if plain == Some(platform) {
+            tags.to_vec()
         } else {
             Vec::new()
         };
-        tags.extend(self.tags.iter().map(|tag| with_suffix(tag, &suffix)));
-        tags
+        found.extend(self.own_tags(tags));
+        found
+    }
+
+    /// Returns the tags that no other platform has: of several, with the platform behind them.
+    pub(crate) fn own_tags(&self, tags: &[String]) -> Vec<String> {
+        match self.platform_of_several() {
+            None => tags.to_vec(),
+            Some(platform) => {
+                let suffix = dashed(platform);
+                tags.iter().map(|tag| with_suffix(tag, &suffix)).collect()
+            }
+        }
     }
 
     fn platform_of_several(&self) -> Option<&Platform> {
@@ -138,7 +149,7 @@ mod tests {
             assert_eq!(image.stage_repository(), "app");
             assert_eq!(image.label(), "app");
             assert_eq!(
-                image.tags_on(&Platform::linux_amd64()),
+                image.tags_on(&image.tags, &Platform::linux_amd64()),
                 ["host:5/app", "app:1"]
             );
             assert!(!image.is_last_platform());
@@ -158,11 +169,19 @@ mod tests {
             assert_eq!(arm64.label(), "app linux/arm64");
             assert!(arm64.is_last_platform() && !arm.is_last_platform());
             let suffixed = ["host:5/app:latest-linux-arm64", "app:1-linux-arm64"];
-            assert_eq!(arm64.tags_on(&Platform::linux_amd64()), suffixed);
-            assert_eq!(arm64.tags_on(&Platform::new("linux", "arm64")).len(), 4);
+            assert_eq!(
+                arm64.tags_on(&arm64.tags, &Platform::linux_amd64()),
+                suffixed
+            );
+            assert_eq!(
+                arm64
+                    .tags_on(&arm64.tags, &Platform::new("linux", "arm64"))
+                    .len(),
+                4
+            );
             let riscv = Platform::new("linux", "riscv64");
-            assert_eq!(amd64.tags_on(&riscv).len(), 4);
-            assert_eq!(arm64.tags_on(&riscv), suffixed);
+            assert_eq!(amd64.tags_on(&amd64.tags, &riscv).len(), 4);
+            assert_eq!(arm64.tags_on(&arm64.tags, &riscv), suffixed);
         }
     }
 }

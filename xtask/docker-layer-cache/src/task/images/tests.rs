@@ -18,7 +18,7 @@ fn unknown_fields_name_line_and_nearest() {
         parse("[image.app]\ntarget = \"x\"\ndockerfil = \"y\"\n").expect_err("unknown field");
     assert_eq!(
         error.to_string(),
-        "`docker/images.toml` line 3: unknown field `dockerfil`, expected one of `dockerfile`, `context`, `target`, `platforms`, `tags`, `build-args`, `build-contexts`, `secrets`, `ssh`, `inputs`, `strategy`, `cache-mounts`, `cache-mounts-max-size`"
+        "`docker/images.toml` line 3: unknown field `dockerfil`, expected one of `dockerfile`, `context`, `target`, `platforms`, `tags`, `build-args`, `build-contexts`, `secrets`, `ssh`, `inputs`, `strategy`, `build-cache`, `reuse-with-secrets`, `cache-mounts`, `cache-mounts-max-size`"
     );
     assert_eq!(error.hint(), Some("did you mean `dockerfile`?"));
 }
@@ -86,5 +86,31 @@ fn cache_mounts_are_kept_where_that_is_said() {
     assert!(
         error.to_string().contains("cache-mounts-max-size: `much`"),
         "{error}"
+    );
+}
+
+#[test]
+fn a_build_cache_is_checked_and_is_one_images_own() {
+    let cache = |image: &str, fields: &str| {
+        format!("[image.{image}]\nbuild-cache = {{ type = \"registry\", {fields} }}\n")
+    };
+    let one = cache("app", "ref = \"r.example/app:cache\"");
+    let images = parse(&one).expect("valid");
+    assert_eq!(
+        images.list[0].strategy,
+        Some(crate::engine::Strategy::RemoteBuildCache)
+    );
+    let check = |text: &str, part: &str| {
+        let error = parse(text).expect_err("refused").to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    check(&cache("app", ""), "image `app`: build-cache: ");
+    check(
+        &format!("{one}strategy = \"stage-images\"\n"),
+        "leave `strategy` out",
+    );
+    check(
+        &format!("{one}{}", cache("web", "ref = \"r.example/app:cache\"")),
+        "images `app` and `web` have the same `build-cache`",
     );
 }

@@ -28,6 +28,8 @@ pub(in crate::task) struct Keyed {
     pub(super) forecast: OnceCell<Option<Forecast>>,
     /// The bases, each once, and where their digests came from.
     pub(in crate::task) bases: Vec<KeyedBase>,
+    /// The config of every base was read: the evaluation knows all `ONBUILD` triggers.
+    pub(in crate::task) has_all_configs: bool,
     /// Locked bases that have moved.
     pub(in crate::task) newer: Vec<Newer>,
 }

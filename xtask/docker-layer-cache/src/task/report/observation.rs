@@ -45,7 +45,7 @@ pub(in crate::task) struct Observation {
 /// A part of the job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::task) struct Phase {
-    /// `key`, `restore`, `build` or `save`.
+    /// `key`, `restore`, `build`, `save` or `push`.
     pub(in crate::task) name: String,
     /// How long it took, in seconds.
     pub(in crate::task) seconds: f64,
@@ -108,6 +108,8 @@ pub(in crate::task) struct Watch {
     notes_path: Utf8PathBuf,
     before: Option<Before>,
     started: Instant,
+    /// The phases behind the save.
+    pub(in crate::task) behind: Vec<&'static str>,
     pub(in crate::task) seen: Observation,
 }
 
@@ -119,6 +121,7 @@ impl Watch {
             notes_path: job.workspace.work_file(image, "job.json"),
             before: Before::read(job, image, None).ok(),
             started: Instant::now(),
+            behind: Vec::new(),
             seen: Observation {
                 image: image.name.clone(),
                 time: Timestamp::from(SystemTime::now()).to_string(),
@@ -179,8 +182,9 @@ impl Watch {
     pub(in crate::task) fn end(mut self, job: &Job<'_>, failed: bool) {
         if failed {
             let is_done = |name: &str| self.seen.phases.iter().any(|phase| phase.name == name);
-            let order = ["key", "restore", "build", "save"];
-            let failed_in = order.into_iter().find(|name| !is_done(name));
+            let order = ["key", "restore", "build", "save"].into_iter();
+            let mut order = order.chain(self.behind.iter().copied());
+            let failed_in = order.find(|name| !is_done(name));
             self.seen.failed_in = Some(failed_in.unwrap_or("save").to_owned());
         }
         let json = serde_json::to_vec_pretty(&self.seen).expect("an observation is JSON");

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::super::build::Builder;
+use super::super::export;
 use super::super::restore::{of_store, read_graph};
 use super::{Save, of_cache};
 use crate::buildkit_cache::{CacheConfig, CacheGraph};
@@ -13,40 +14,40 @@ use crate::error::{Error, exit_code};
 use crate::oci::{Descriptor, Digest, ImageIndex, ImageManifest};
 
 impl Save<'_> {
-    /// BuildKit that exports: its folder adopted blob by blob.
+    /// BuildKit that exports: its folder adopted blob by blob. The build itself has filled it where
+    /// that was of use; otherwise one more build does.
     pub(super) fn exported_build_cache(&mut self) -> Result<(), Error> {
-        let folder = self.export_folder()?;
-        let exported = self.export(&folder);
-        // What was not adopted is not needed.
-        let _ = std::fs::remove_dir_all(&folder);
-        let graph = exported?;
+        let along = self.built.export.clone();
+        let along = along.filter(|folder| export::is_whole(folder));
+        let adopted = along.map(|folder| {
+            let adopted = self.adopt(&folder);
+            // What was not adopted is not needed.
+            let _ = std::fs::remove_dir_all(&folder);
+            adopted
+        });
+        let graph = match adopted {
+            Some(Ok(graph)) => graph,
+            // What it links to can have gone from the store since the build.
+            Some(Err(_)) | None => self.export_by_itself()?,
+        };
         self.record_export(&graph);
         self.put_build_cache(&graph, None)
     }
 
-    /// Makes the folder for an export, with links to the layers that the store has, which
-    /// `BuildKit` then does not send.
-    fn export_folder(&self) -> Result<Utf8PathBuf, Error> {
+    fn export_by_itself(&mut self) -> Result<CacheGraph, Error> {
         let root = Utf8Path::from_path(self.writer.root())
             .ok_or_else(|| Error::usage("the store's path is not UTF-8"))?;
         let folder = root.join("tmp").join(format!("export-{}", self.unique));
-        let cannot = |error: std::io::Error| {
-            Error::new(
-                exit_code::STORE,
-                format_args!("cannot prepare `{folder}`: {error}"),
-            )
-        };
-        let blobs = folder.join("blobs/sha256");
-        std::fs::create_dir_all(&blobs).map_err(cannot)?;
-        for blob in self.layers.by_diff_id.values() {
-            let path =
-                std::fs::canonicalize(self.writer.blob_path(&blob.digest)).map_err(cannot)?;
-            std::os::unix::fs::symlink(path, blobs.join(blob.digest.encoded())).map_err(cannot)?;
-        }
-        Ok(folder)
+        export::prepare(&folder, &self.writer, &[]).map_err(|error| {
+            let message = format!("cannot prepare `{folder}`: {error}");
+            Error::new(exit_code::STORE, message)
+        })?;
+        let exported = self.export(&folder).and_then(|()| self.adopt(&folder));
+        let _ = std::fs::remove_dir_all(&folder);
+        exported
     }
 
-    fn export(&mut self, folder: &Utf8Path) -> Result<CacheGraph, Error> {
+    fn export(&self, folder: &Utf8Path) -> Result<(), Error> {
         let builder = Builder::new(self.job, self.keyed, self.built.strategy)?;
         let request = BuildRequest {
             cache_from: self
@@ -56,7 +57,10 @@ impl Save<'_> {
                 .cloned()
                 .map(CacheSource::View)
                 .collect(),
-            cache_to: Some(CacheTarget::Folder(folder.to_owned())),
+            cache_to: Some(CacheTarget::Folder {
+                path: folder.to_owned(),
+                ignore_error: false,
+            }),
             output: Output::CacheOnly,
             ..builder.request()
         };
@@ -64,6 +68,10 @@ impl Save<'_> {
         if let Some(failure) = outcomes.into_iter().find_map(|outcome| outcome.failure) {
             return Err(self.of_failure(&failure));
         }
+        Ok(())
+    }
+
+    fn adopt(&mut self, folder: &Utf8Path) -> Result<CacheGraph, Error> {
         let read = |path: Utf8PathBuf| {
             std::fs::read(&path).map_err(|error| {
                 Error::new(
@@ -119,6 +127,9 @@ impl Save<'_> {
         }
         if !unwanted.is_empty() {
             graph.prune(|digest| !unwanted.contains(digest));
+        }
+        // What was not fetched of a remote store is not in the export either.
+        if !unwanted.is_empty() || self.job.remote_url().is_some() {
             self.take_served_results(&mut graph);
         }
         Ok(graph)
@@ -131,7 +142,7 @@ impl Save<'_> {
             self.restored.entries.contains(&stored.descriptor.digest) && self.is_ours(stored)
         }) {
             if let Ok(mut served) = read_graph(&self.writer, stored) {
-                served.prune(|digest| self.writer.has_blob(digest));
+                served.prune(|digest| self.writer.has(digest));
                 graph.take_results(&served);
             }
         }

@@ -70,7 +70,7 @@ impl Save<'_> {
             let Ok(mut graph) = read_graph(&self.writer, stored) else {
                 continue;
             };
-            graph.prune(|digest| self.writer.has_blob(digest));
+            graph.prune(|digest| self.writer.has(digest));
             let Ok(manifest) = self.writer.manifest(&stored.descriptor) else {
                 continue;
             };

@@ -13,6 +13,7 @@ fn facts(variables: &[&str], files: &[(&str, &str)]) -> CiFacts {
             .collect(),
         store: STORE.into(),
         key_dir: "target/docker-layer-cache-key".into(),
+        has_remote: false,
         images: ["app".to_owned()].into(),
     }
 }
@@ -93,6 +94,12 @@ fn a_store_that_no_job_keeps_is_advice_with_the_lines_to_add() {
         assert_eq!(findings[1].level, Level::Advice);
         let mend = findings[1].mend.as_deref().unwrap_or_default();
         assert!(mend.contains(part) && mend.contains(STORE), "{mend}");
+        let files = [(path, "run: cargo xtask docker-ci")];
+        let remote = CiFacts {
+            has_remote: true,
+            ..facts(&[], &files)
+        };
+        assert_eq!(remote.judge()[1].level, Level::Ok);
         let kept = format!("run: cargo xtask docker-ci\npath: {STORE}");
         let findings = facts(&[], &[(path, &kept)]).judge();
         assert_eq!(findings[1].level, Level::Ok, "{findings:?}");
