@@ -163,13 +163,11 @@ fn unknown<'a>(what: &str, text: &str, name: &str, known: impl Iterator<Item = &
     let error = Error::usage(format_args!(
         "the {what} `{text}` has the unknown placeholder `{{{name}}}`"
     ));
-    match nearest(name, known.iter().copied()) {
-        Some(near) => error.with_hint(format_args!("did you mean `{{{near}}}`?")),
-        None => {
-            let list: Vec<String> = known.iter().map(|name| format!("`{{{name}}}`")).collect();
-            error.with_hint(format_args!("there is {}", list.join(", ")))
-        }
+    if let Some(near) = nearest(name, known.iter().copied()) {
+        return error.with_hint(format_args!("did you mean `{{{near}}}`?"));
     }
+    let list: Vec<String> = known.iter().map(|name| format!("`{{{name}}}`")).collect();
+    error.with_hint(format_args!("there is {}", list.join(", ")))
 }
 
 #[cfg(test)]
