@@ -1,5 +1,6 @@
 //! The command line: the tasks, their flags, and which code they run.
 
+mod setup;
 mod ship;
 
 use std::ffi::OsString;
@@ -13,9 +14,9 @@ use xshell::Shell;
 use crate::engine::Strategy;
 use crate::error::Error;
 use crate::task;
-use crate::task::init::Ci;
 use crate::task::quantity::{parse_age, parse_size};
 
+pub use setup::{DoctorArgs, InitArgs};
 pub(crate) use ship::ShipArgs;
 pub use ship::{DeployArgs, PushArgs};
 
@@ -176,32 +177,6 @@ pub(crate) struct BuildArgs {
     /// Keep the files of cache mounts (`RUN --mount=type=cache`) in the store
     #[arg(long)]
     pub cache_mounts: bool,
-}
-
-/// What `docker-init` takes.
-#[derive(Debug, Clone, Args)]
-pub struct InitArgs {
-    /// The repository to set up [default: found upwards from the current directory]
-    #[arg(long, value_name = "DIR")]
-    pub root: Option<Utf8PathBuf>,
-    /// The CI to write a file for (several times: for each) [default: those that the repository has]
-    #[arg(long, value_name = "CI", value_enum)]
-    pub(crate) ci: Vec<Ci>,
-    /// On CircleCI, use remote docker instead of a machine
-    #[arg(long)]
-    pub remote_docker: bool,
-    /// Depend on the library in this folder, such as a vendored one, instead of its repository
-    #[arg(long, value_name = "DIR", env = "DOCKER_LAYER_CACHE_LIBRARY")]
-    pub library: Option<Utf8PathBuf>,
-    /// Write without asking
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Print the diff, and write nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Print the files and notes as JSON on stdout, in place of the diff
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// What `docker-restore` takes.
@@ -371,19 +346,6 @@ pub struct ReportArgs {
     /// Say only what needs attention
     #[arg(long, short)]
     pub quiet: bool,
-}
-
-/// What `docker-doctor` takes: what `docker-ci` does, to judge what that would do.
-#[derive(Debug, Clone, Args)]
-pub struct DoctorArgs {
-    #[command(flatten)]
-    pub(crate) task: TaskArgs,
-    /// Read every blob of the store, not only the sizes
-    #[arg(long)]
-    pub deep: bool,
-    /// Build nothing: leave out the proof that caching works here
-    #[arg(long)]
-    pub no_proof: bool,
 }
 
 /// What `docker-demo` takes; all of it goes to the demo.

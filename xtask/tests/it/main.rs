@@ -40,6 +40,7 @@ mod pass_through;
 mod plan;
 mod platforms;
 mod push;
+mod push_ecr;
 mod registry;
 mod remote;
 mod report;
@@ -158,6 +159,11 @@ fn trials() -> Vec<Trial> {
         ] {
             trials.extend(plugin_trials(&engine, plugin, scenarios));
         }
+        let ecr = engine_trial(&engine, push_ecr::SCENARIO.0, push_ecr::SCENARIO.1);
+        trials.push(match push_ecr::obstacle() {
+            None => ecr,
+            Some(reason) => ecr.with_kind(reason).with_ignored_flag(true),
+        });
         for other in other_ways(&engine) {
             for &(name, scenario) in on_every_way.into_iter().flatten() {
                 trials.push(engine_trial(&other, name, scenario));

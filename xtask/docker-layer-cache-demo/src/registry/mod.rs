@@ -8,6 +8,7 @@
 
 mod content;
 mod fault;
+mod front;
 mod route;
 mod server;
 

@@ -1,7 +1,6 @@
 //! The registry's socket, its worker threads, its log and its faults.
 
 use std::io::{self, Cursor};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -9,6 +8,7 @@ use tiny_http::{Header, Request, Response, Server, StatusCode};
 
 use super::Fault;
 use super::content::Content;
+use super::front::Front;
 use super::route::{Answer, Call, answer};
 
 /// Engines pull a handful of layers at a time; a slow answer must not hold up the others.
@@ -17,7 +17,7 @@ const N_WORKERS: usize = 16;
 /// A registry that serves on `127.0.0.1` until it is dropped.
 #[derive(Debug)]
 pub struct Registry {
-    address: SocketAddr,
+    front: Front,
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -56,10 +56,11 @@ impl Registry {
     /// Where no port can be had.
     pub fn start() -> io::Result<Self> {
         let server = Server::http("127.0.0.1:0").map_err(io::Error::other)?;
-        let address = server
+        let inner = server
             .server_addr()
             .to_ip()
             .expect("a server on 127.0.0.1 has an IP address");
+        let front = Front::start(inner)?;
         let shared = Arc::new(Shared {
             server,
             state: Mutex::default(),
@@ -75,7 +76,7 @@ impl Registry {
             })
             .collect();
         Ok(Self {
-            address,
+            front,
             shared,
             workers,
         })
@@ -83,7 +84,7 @@ impl Registry {
 
     /// Returns `127.0.0.1:PORT`, the registry's part of a reference.
     pub fn host(&self) -> String {
-        self.address.to_string()
+        self.front.address.to_string()
     }
 
     /// Returns what was asked and answered so far, oldest first.

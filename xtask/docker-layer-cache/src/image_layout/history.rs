@@ -58,8 +58,12 @@ pub(super) fn lines_of(path: &Path) -> Result<Vec<serde_json::Value>, StoreError
 
 /// Returns a line of JSON for each of `values`.
 pub(super) fn text_of(values: &[serde_json::Value]) -> String {
-    let lines: Vec<String> = values.iter().map(|value| format!("{value}\n")).collect();
-    lines.concat()
+    let mut text = String::new();
+    for value in values {
+        text.push_str(&value.to_string());
+        text.push('\n');
+    }
+    text
 }
 
 #[cfg(test)]

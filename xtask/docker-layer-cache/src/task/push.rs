@@ -134,10 +134,13 @@ pub(super) fn targets(job: &Job<'_>, image: &Image) -> Result<Vec<Target>, Error
             && reference.path().starts_with("library/")
             && !tag.contains('/');
         if is_local {
-            job.talk.say(format_args!(
-                "{}: `{tag}` names no registry, and is not pushed",
-                image.label()
-            ));
+            job.facts.tell_once(
+                job.talk,
+                format!(
+                    "{}: `{tag}` names no registry, and is not pushed",
+                    image.label()
+                ),
+            );
         } else if !targets.iter().any(|known| known.reference == reference) {
             targets.push(Target { tag, reference });
         }

@@ -38,10 +38,13 @@ pub(super) fn tags(job: &Job<'_>, image: &Image) -> Result<Vec<String>, Error> {
                 tags.push(tag);
             }
             Err(missing) => {
-                job.talk.say(format_args!(
-                    "{}: no tag `{text}`: `{{{missing}}}` has no value here",
-                    image.label()
-                ));
+                job.facts.tell_once(
+                    job.talk,
+                    format!(
+                        "{}: no tag `{text}`: `{{{missing}}}` has no value here",
+                        image.label()
+                    ),
+                );
                 left_out.push(missing);
             }
         }

@@ -3,6 +3,7 @@
 use super::super::key::Keyed;
 use crate::cache_key::{Certainty, StageDigest};
 use crate::dockerfile::{Action, Instruction, StageBase};
+use crate::oci::Reference;
 
 /// Build args that are for the builder, not for the Dockerfile, and can change what it makes of it.
 const BUILDERS_OWN: &str = "BUILDKIT_";
@@ -23,7 +24,7 @@ pub(super) fn obstacle(keyed: &Keyed, stages: &[StageDigest]) -> Option<String> 
     if let Some(name) = image.build_args.keys().find(is_builders_own) {
         return Some(format!("the build arg `{name}` is for the builder"));
     }
-    if let Some(syntax) = evaluation.syntax.as_ref().map(crate::oci::Reference::path)
+    if let Some(syntax) = evaluation.syntax.as_ref().map(Reference::path)
         && !syntax.ends_with("docker/dockerfile")
         && !syntax.ends_with("docker/dockerfile-upstream")
     {

@@ -1,11 +1,13 @@
 //! Where the values of placeholders come from: the CI's variables, and git where there are none.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::template::Placeholder;
+use crate::ui::Talk;
 
 /// Longer than this no tag may be.
 ///
@@ -22,6 +24,7 @@ pub(in crate::task) struct Facts {
     sha: OnceCell<Option<String>>,
     branch: OnceCell<Option<String>>,
     tag: OnceCell<Option<String>>,
+    told: RefCell<BTreeSet<String>>,
 }
 
 impl Facts {
@@ -32,6 +35,15 @@ impl Facts {
             sha: OnceCell::new(),
             branch: OnceCell::new(),
             tag: OnceCell::new(),
+            told: RefCell::default(),
+        }
+    }
+
+    /// Says a line about tags, which are filled in several times, once.
+    pub(in crate::task) fn tell_once(&self, talk: Talk, line: String) {
+        if !self.told.borrow().contains(&line) {
+            talk.say(&line);
+            self.told.borrow_mut().insert(line);
         }
     }
 
