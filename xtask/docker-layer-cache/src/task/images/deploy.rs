@@ -130,8 +130,8 @@ mod tests {
                 "not one of",
             ),
             (
-                "image = \"app\"\ncommand = [\"x\", \"{digset}\"]\n",
-                "unknown placeholder `{digset}`",
+                "image = \"app\"\ncommand = [\"x\", \"{digests}\"]\n",
+                "unknown placeholder `{digests}`",
             ),
             (
                 "image = \"app\"\ncommand = [\"x\"]\ntimeout = \"1h\"\n",
