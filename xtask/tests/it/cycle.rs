@@ -30,6 +30,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         unchanged_save_writes_nothing,
     ),
     (
+        "exporting_builder_exports_along_with_the_build",
+        exports_along,
+    ),
+    (
         "key_prints_the_key_alone_and_restores_its_own_store",
         key_prints_the_key_alone,
     ),
@@ -160,6 +164,41 @@ fn unchanged_save_writes_nothing(bench: &Bench<'_>) -> Outcome {
     project.xtask(bench, &["docker-save"])?.success()?;
     assert_eq!(project.blobs()?, blobs, "the blobs of the store");
     Ok(())
+}
+
+/// Where `BuildKit` can export, the build that adds something does so itself; the save adopts that,
+/// and makes up for an export that is gone.
+fn exports_along(bench: &Bench<'_>) -> Outcome {
+    let base = bench.base("base")?;
+    let project = Project::on(&base)?;
+    let driver = bench
+        .engine
+        .run(&["info", "--format", "{{json .DriverStatus}}"])?;
+    let can_export = driver.contains("io.containerd.snapshotter");
+    let export = project
+        .root()
+        .join("target/docker-layer-cache-key/.work/app/export");
+
+    let cold = project.restore_and_build(bench)?;
+    assert_eq!(export.join("index.json").is_file(), can_export);
+    project.xtask(bench, &["docker-save"])?.success()?;
+    assert!(!export.exists(), "what was saved is left");
+    bench.wipe()?;
+    let warm = project.restore_and_build(bench)?;
+    warm.check_reused(&cold.files, ALL)?;
+    assert!(!export.exists(), "nothing ran that could be exported");
+
+    project.write("late.txt", "late 2\n")?;
+    bench.wipe()?;
+    let late = project.restore_and_build(bench)?;
+    if can_export {
+        std::fs::remove_file(export.join("index.json"))?;
+    }
+    project.xtask(bench, &["docker-save"])?.success()?;
+    bench.wipe()?;
+    let again = project.ci(bench)?;
+    again.check_reused(&late.files, ALL)?;
+    project.check_truth(&again, &base, &base)
 }
 
 fn key_prints_the_key_alone(bench: &Bench<'_>) -> Outcome {

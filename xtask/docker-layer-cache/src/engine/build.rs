@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use crate::oci::Digest;
 
 use super::bake::{bake_argv, bake_json, without_target};
-use super::client::not_started;
 use super::{
     BuildRequest, Builder, BuildkitProgress, ClassicProgress, Docker, EngineError, EngineErrorKind,
     Step, StepResult,
@@ -138,20 +137,15 @@ impl Docker {
         print: &mut dyn FnMut(&str),
     ) -> Result<BuildOutcome, EngineError> {
         let started = Instant::now();
-        let mut child = self
-            .command(argv)?
-            .stdin(if stdin.is_some() {
+        let (mut child, stdout, stderr) = self.start(
+            argv,
+            if stdin.is_some() {
                 Stdio::piped()
             } else {
                 Stdio::null()
-            })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(not_started)?;
+            },
+        )?;
         let input = child.stdin.take().zip(stdin);
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let stderr = child.stderr.take().expect("stderr is piped");
         let mut buildkit = BuildkitProgress::default();
         let mut classic = ClassicProgress::default();
         let mut last_lines: Vec<String> = Vec::new();

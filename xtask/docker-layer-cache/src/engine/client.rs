@@ -1,7 +1,7 @@
 //! The `docker` command: one place where it is started.
 
 use std::io::Read;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 
 use xshell::{Shell, cmd};
 
@@ -83,6 +83,27 @@ impl Docker {
             .stdin(Stdio::null())
             .output()
             .map_err(not_started)
+    }
+
+    /// Starts `docker ARGS` with pipes behind its stdout and stderr.
+    ///
+    /// # Errors
+    /// Where the command cannot be started.
+    pub(super) fn start(
+        &self,
+        args: &[String],
+        stdin: Stdio,
+    ) -> Result<(Child, ChildStdout, ChildStderr), EngineError> {
+        let mut child = self
+            .command(args)?
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(not_started)?;
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        Ok((child, stdout, stderr))
     }
 }
 

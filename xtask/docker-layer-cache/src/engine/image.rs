@@ -75,6 +75,24 @@ impl Docker {
         })
     }
 
+    /// Returns the IDs of all images, intermediate ones too, sorted; or of those that the flags
+    /// of `docker image ls` in `only` leave.
+    ///
+    /// # Errors
+    /// Where the engine does not answer.
+    pub(super) fn image_ids(&self, only: &[&str]) -> Result<Vec<String>, EngineError> {
+        let all = ["image", "ls", "--all", "--quiet", "--no-trunc"];
+        let args: Vec<String> = all.iter().chain(only).map(|&arg| arg.to_owned()).collect();
+        let listed = self.read(&args)?;
+        let mut ids: Vec<String> = String::from_utf8_lossy(&listed)
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        ids.sort();
+        ids.dedup();
+        Ok(ids)
+    }
+
     /// Returns the layer chains of all images of the engine, intermediate ones too.
     ///
     /// # Errors
@@ -89,14 +107,7 @@ impl Docker {
     /// # Errors
     /// Where the engine does not answer.
     pub fn chains(&self, n_max: usize) -> Result<Option<Vec<Vec<DiffId>>>, EngineError> {
-        let listed =
-            self.read(&["image", "ls", "--all", "--quiet", "--no-trunc"].map(str::to_owned))?;
-        let mut ids: Vec<String> = String::from_utf8_lossy(&listed)
-            .lines()
-            .map(str::to_owned)
-            .collect();
-        ids.sort();
-        ids.dedup();
+        let ids = self.image_ids(&[])?;
         if ids.len() > n_max {
             return Ok(None);
         }

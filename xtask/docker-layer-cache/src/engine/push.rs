@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use super::client::{not_started, read_stderr};
+use super::client::read_stderr;
 use super::{Docker, EngineError, EngineErrorKind};
 use crate::oci::Digest;
 
@@ -48,15 +48,7 @@ impl Docker {
         print: &mut dyn FnMut(&str),
     ) -> Result<Result<Option<Digest>, PushFailure>, EngineError> {
         let args = ["push", "--", tag].map(str::to_owned);
-        let mut child = self
-            .command(&args)?
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(not_started)?;
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let stderr = child.stderr.take().expect("stderr is piped");
+        let (mut child, stdout, stderr) = self.start(&args, Stdio::null())?;
         let mut digest = None;
         let stderr = std::thread::scope(|scope| {
             let stderr = scope.spawn(move || read_stderr(stderr));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::client::{not_started, read_stderr};
+use super::client::read_stderr;
 use super::{Docker, EngineError, EngineErrorKind};
 
 /// What a service runs.
@@ -146,15 +146,7 @@ impl Docker {
     ) -> Result<Result<(), ServiceFailure>, EngineError> {
         let mut args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
         args.extend(["--".to_owned(), name.to_owned()]);
-        let mut child = self
-            .command(&args)?
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(not_started)?;
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let stderr = child.stderr.take().expect("stderr is piped");
+        let (mut child, stdout, stderr) = self.start(&args, Stdio::null())?;
         let (sender, lines) = channel::<String>();
         let readers = (
             std::thread::spawn(move || {

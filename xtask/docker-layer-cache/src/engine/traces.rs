@@ -75,16 +75,7 @@ impl Docker {
     }
 
     fn images_with(&self, label: &str) -> Result<Vec<String>, EngineError> {
-        let filter = format!("label={label}");
-        let listed = ["image", "ls", "--all", "--quiet", "--no-trunc", "--filter"];
-        let listed = self.read(&owned(&[listed.as_slice(), &[&filter]].concat()))?;
-        let mut ids: Vec<String> = String::from_utf8_lossy(&listed)
-            .lines()
-            .map(str::to_owned)
-            .collect();
-        ids.sort();
-        ids.dedup();
-        Ok(ids)
+        self.image_ids(&["--filter", &format!("label={label}")])
     }
 
     fn records_about(

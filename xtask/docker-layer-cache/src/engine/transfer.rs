@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Read, Write};
 use std::process::Stdio;
 
-use super::client::{not_started, read_stderr};
+use super::client::read_stderr;
 use super::{Docker, EngineError, EngineErrorKind};
 
 impl Docker {
@@ -19,15 +19,7 @@ impl Docker {
     ) -> Result<Result<T, E>, EngineError> {
         let mut args = vec!["image".to_owned(), "save".to_owned(), "--".to_owned()];
         args.extend(names.iter().cloned());
-        let mut child = self
-            .command(&args)?
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(not_started)?;
-        let mut stdout = child.stdout.take().expect("stdout is piped");
-        let stderr = child.stderr.take().expect("stderr is piped");
+        let (mut child, mut stdout, stderr) = self.start(&args, Stdio::null())?;
         let (consumed, stderr) = std::thread::scope(|scope| {
             let stderr = scope.spawn(move || read_stderr(stderr));
             let consumed = consume(&mut stdout);
@@ -58,16 +50,8 @@ impl Docker {
         produce: impl FnOnce(&mut dyn Write) -> Result<(), E>,
     ) -> Result<Result<(), E>, EngineError> {
         let args = ["image", "load", "--quiet"].map(str::to_owned);
-        let mut child = self
-            .command(&args)?
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(not_started)?;
+        let (mut child, stdout, stderr) = self.start(&args, Stdio::piped())?;
         let stdin = child.stdin.take().expect("stdin is piped");
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let stderr = child.stderr.take().expect("stderr is piped");
         let (produced, said, stderr) = std::thread::scope(|scope| {
             let stderr = scope.spawn(move || read_stderr(stderr));
             let stdout = scope.spawn(move || read_stderr(stdout));

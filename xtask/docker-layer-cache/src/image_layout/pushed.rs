@@ -51,11 +51,13 @@ impl PushedRecord {
     }
 
     fn is_of_the_same(&self, other: &Self) -> bool {
-        let place = |record: &Self| {
-            let names = [&record.image, &record.platform, &record.repository];
-            (names.map(Clone::clone), record.made_of.clone())
-        };
-        place(self) == place(other)
+        (&self.image, &self.platform, &self.repository, &self.made_of)
+            == (
+                &other.image,
+                &other.platform,
+                &other.repository,
+                &other.made_of,
+            )
     }
 }
 

@@ -40,12 +40,7 @@ pub(super) struct Deployed {
 /// Runs the command.
 pub(crate) fn run(sh: &Shell, args: &DeployArgs) -> Result<(), Error> {
     let place = &args.place;
-    let workspace = Workspace::open(
-        &sh.current_dir(),
-        place.store.root.as_deref(),
-        place.store.store.as_deref(),
-        place.key_dir.as_deref(),
-    )?;
+    let workspace = Workspace::open(&sh.current_dir(), &place.store, place.key_dir.as_deref())?;
     let docker = Docker::new().in_directory(workspace.root.as_std_path());
     let ground = Ground {
         docker: &docker,

@@ -69,9 +69,8 @@ fn adds_something(restored: &Restored) -> bool {
         return restored.entries.is_empty();
     };
     let is_left_out = |digest: &Digest| plan.left_out.iter().any(|step| step.digest == *digest);
-    let runs = |outcome: Outcome| outcome == Outcome::Run;
     let mut expected = plan.expected.iter();
-    expected.any(|step| runs(step.outcome) && !is_left_out(&step.digest))
+    expected.any(|step| step.outcome == Outcome::Run && !is_left_out(&step.digest))
 }
 
 fn remove(folder: &Utf8Path) -> Result<(), IoError> {

@@ -34,12 +34,7 @@ impl<'a> Job<'a> {
     /// Opens the repository that the flags name.
     pub(super) fn open(sh: &Shell, args: &'a TaskArgs) -> Result<Job<'a>, Error> {
         let place = &args.place;
-        let workspace = Workspace::open(
-            &sh.current_dir(),
-            place.store.root.as_deref(),
-            place.store.store.as_deref(),
-            place.key_dir.as_deref(),
-        )?;
+        let workspace = Workspace::open(&sh.current_dir(), &place.store, place.key_dir.as_deref())?;
         let remote = Remote::of(args.remote.as_deref(), &workspace.images, args.offline)?;
         Ok(Job {
             remote,

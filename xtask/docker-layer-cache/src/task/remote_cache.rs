@@ -91,8 +91,5 @@ pub(super) fn save(job: &Job<'_>, keyed: &Keyed, built: &Built) -> Result<Saved,
         "{label}: the builder wrote {cache} in {}",
         seconds(started.elapsed().as_secs_f64())
     ));
-    Ok(Saved {
-        skipped: None,
-        ..Saved::default()
-    })
+    Ok(Saved::default())
 }

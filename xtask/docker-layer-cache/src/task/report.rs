@@ -50,12 +50,7 @@ pub(super) struct Layer {
 /// Runs the command.
 pub(crate) fn run(sh: &Shell, args: &ReportArgs) -> Result<(), Error> {
     let place = &args.place;
-    let workspace = Workspace::open(
-        &sh.current_dir(),
-        place.store.root.as_deref(),
-        place.store.store.as_deref(),
-        place.key_dir.as_deref(),
-    )?;
+    let workspace = Workspace::open(&sh.current_dir(), &place.store, place.key_dir.as_deref())?;
     let talk = Talk::new(args.quiet);
     let mut reports = Vec::new();
     let selected = workspace.images.select(&args.images)?.into_iter();

@@ -41,13 +41,7 @@ pub(crate) fn run(sh: &Shell, args: &StoreArgs) -> Result<(), Error> {
 
 /// Opens the store that the flags name, without laying one out.
 pub(super) fn open(sh: &Shell, args: &StoreTaskArgs) -> Result<(Workspace, ImageLayout), Error> {
-    let place = &args.place;
-    let workspace = Workspace::open(
-        &sh.current_dir(),
-        place.root.as_deref(),
-        place.store.as_deref(),
-        None,
-    )?;
+    let workspace = Workspace::open(&sh.current_dir(), &args.place, None)?;
     let layout = ImageLayout::open_read_only(&workspace.store).map_err(|error| of_store(&error))?;
     if !workspace.store.exists() {
         Talk::default().say(format_args!("there is no store at `{}`", workspace.store));

@@ -5,6 +5,7 @@ use std::path::Path;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::images::{Image, Images};
+use crate::cli::StorePlaceArgs;
 use crate::error::Error;
 
 /// A repository, with what its `docker/images.toml` says and the flags that beat it.
@@ -28,12 +29,11 @@ impl Workspace {
     /// Where there is no such folder, or its `images.toml` is wrong.
     pub(crate) fn open(
         current: &Path,
-        root: Option<&Utf8Path>,
-        store: Option<&Utf8Path>,
+        place: &StorePlaceArgs,
         key_dir: Option<&Utf8Path>,
     ) -> Result<Workspace, Error> {
         let current = utf8(current.to_owned())?;
-        let root = match root {
+        let root = match &place.root {
             Some(root) => utf8(std::fs::canonicalize(current.join(root)).map_err(|error| {
                 Error::usage(format_args!(
                     "`--root {root}` is no folder that can be opened: {error}"
@@ -42,6 +42,7 @@ impl Workspace {
             None => find_root(&current),
         };
         let images = Images::read(&root)?;
+        let store = place.store.as_ref();
         let store = store.map_or_else(|| images.store.clone(), |store| current.join(store));
         let key_dir = key_dir.map_or_else(
             || root.join("target/docker-layer-cache-key"),

@@ -25,13 +25,7 @@ pub(super) struct Opened {
 impl Opened {
     /// Opens the remote store that flag, environment or configuration name, and lists it.
     pub(super) fn open(sh: &Shell, args: &StoreTaskArgs) -> Result<Opened, Error> {
-        let place = &args.place;
-        let workspace = Workspace::open(
-            &sh.current_dir(),
-            place.root.as_deref(),
-            place.store.as_deref(),
-            None,
-        )?;
+        let workspace = Workspace::open(&sh.current_dir(), &args.place, None)?;
         let of_environment = sh.var("DOCKER_LAYER_CACHE_REMOTE").ok();
         let flag = args.remote.as_deref().filter(|url| !url.is_empty());
         let flag = flag.or(of_environment.as_deref());
