@@ -28,7 +28,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use course::{DOCKERFILE, timed, vendor};
+use course::{DOCKERFILE, number, timed, vendor, write_json};
 use docker_layer_cache_demo::Base;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -53,12 +53,6 @@ struct Size {
 }
 
 fn main() -> ExitCode {
-    let flags: Vec<String> = std::env::args().collect();
-    let number = |name: &str, default: usize| {
-        let at = flags.iter().position(|flag| flag == name);
-        at.and_then(|at| flags.get(at + 1)?.parse().ok())
-            .unwrap_or(default)
-    };
     let size = Size {
         megabytes: number("--megabytes", 60),
         work_seconds: number("--work", 5),
@@ -85,13 +79,8 @@ fn main() -> ExitCode {
         eprintln!("name engines that may be wiped in DOCKER_LAYER_CACHE_TEST_ENGINES");
         return ExitCode::FAILURE;
     }
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
     let document = json!({ "megabytes": size.megabytes, "work seconds": size.work_seconds, "jobs": JOBS, "engines": results });
-    let written = std::fs::create_dir_all(&target)
-        .and_then(|()| std::fs::write(target.join("generations.json"), document.to_string()));
-    if let Err(error) = written {
-        eprintln!("cannot write `{}`: {error}", target.display());
-    }
+    write_json("generations", &document);
     ExitCode::SUCCESS
 }
 

@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use course::{DOCKERFILE, copy, remove, timed, vendor};
+use course::{DOCKERFILE, copy, number, remove, timed, vendor, write_json};
 use docker_layer_cache_demo::Base;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -61,12 +61,6 @@ enum Change {
 }
 
 fn main() -> ExitCode {
-    let flags: Vec<String> = std::env::args().collect();
-    let number = |name: &str, default: usize| {
-        let at = flags.iter().position(|flag| flag == name);
-        at.and_then(|at| flags.get(at + 1)?.parse().ok())
-            .unwrap_or(default)
-    };
     let size = Size {
         runs: number("--runs", 5),
         megabytes: number("--megabytes", 300),
@@ -111,12 +105,7 @@ fn main() -> ExitCode {
         "cores": std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
         "engines": results,
     });
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
-    let written = std::fs::create_dir_all(&target)
-        .and_then(|()| std::fs::write(target.join("job.json"), document.to_string()));
-    if let Err(error) = written {
-        eprintln!("cannot write `{}`: {error}", target.display());
-    }
+    write_json("job", &document);
     ExitCode::SUCCESS
 }
 

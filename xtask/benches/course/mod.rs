@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use libtest_mimic::Failed;
+use serde_json::Value;
 
 use crate::support::Bench;
 
@@ -76,5 +77,22 @@ pub(crate) fn vendor(path: &Path, megabytes: usize) -> Result<(), Failed> {
         Ok(())
     } else {
         Err("cannot make the vendor tar".into())
+    }
+}
+
+/// Returns the number behind the flag `name` of this process.
+pub(crate) fn number(name: &str, default: usize) -> usize {
+    let mut flags = std::env::args().skip_while(|flag| flag != name).skip(1);
+    let value = flags.next().and_then(|value| value.parse().ok());
+    value.unwrap_or(default)
+}
+
+/// Writes what was measured to `target/bench/NAME.json`.
+pub(crate) fn write_json(name: &str, document: &Value) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
+    let written = std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(folder.join(format!("{name}.json")), document.to_string()));
+    if let Err(error) = written {
+        eprintln!("cannot write to `{}`: {error}", folder.display());
     }
 }
