@@ -14,6 +14,9 @@ use serde_json::Value;
 use crate::Scenario;
 use crate::support::{Bench, Outcome, Project, Run, TestedBuilder, tree_of_image, unique};
 
+/// What mounting, exporting and importing take at least: what a step takes less, is not kept.
+const ROUND_TRIP_SECONDS: f64 = 0.7;
+
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("cache_mount_comes_back_as_it_was", comes_back),
     ("cache_mount_of_steps_that_hit_is_left_alone", nothing_ran),
@@ -375,18 +378,27 @@ fn spares_nothing(bench: &Bench<'_>) -> Outcome {
         return Ok(());
     }
     let base = bench.base("base")?;
-    let project = Project::with_dockerfile(&format!(
-        "FROM {}\nCOPY early.txt /in/early.txt\nRUN --mount=type=cache,target=/cache,id={} echo x > /cache/x\n",
-        base.reference,
-        unique("mount")
-    ))?;
-    project.configure("cache-mounts = true\n")?;
-    project.write("early.txt", "early 1\n")?;
-    let run = project.xtask(bench, &["docker-ci"])?.success()?;
-    run.says(&["is not saved", "longer than it can spare"])?;
-    assert!(mounts(&project)?.is_empty());
-    let run = project.xtask(bench, &["docker-ci"])?.success()?;
-    silent(&run, "cache mount")
+    // On a machine that is busy elsewhere even this step can take long enough to be worth it.
+    for _ in 0..8 {
+        let project = Project::with_dockerfile(&format!(
+            "FROM {}\nCOPY early.txt /in/early.txt\nRUN --mount=type=cache,target=/cache,id={} echo x > /cache/x\n",
+            base.reference,
+            unique("mount")
+        ))?;
+        project.configure("cache-mounts = true\n")?;
+        project.write("early.txt", "early 1\n")?;
+        let run = project.xtask(bench, &["docker-ci", "--json"])?.success()?;
+        let report: Value = serde_json::from_str(run.stdout.trim())?;
+        let seconds = report["steps"][1]["seconds"].as_f64();
+        if seconds.ok_or("no seconds of the step")? > ROUND_TRIP_SECONDS {
+            continue;
+        }
+        run.says(&["is not saved", "longer than it can spare"])?;
+        assert!(mounts(&project)?.is_empty());
+        let run = project.xtask(bench, &["docker-ci"])?.success()?;
+        return silent(&run, "cache mount");
+    }
+    Err("the machine is too busy for a step that takes no time".into())
 }
 
 fn classic(bench: &Bench<'_>) -> Outcome {
